@@ -1,0 +1,1 @@
+"""For those who speak CRI to any runtime."""

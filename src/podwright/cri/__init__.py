@@ -1,0 +1,1 @@
+"""The CRI contract: messages and enums (v1), and the table of RPCs (methods). Owns no behaviour."""

@@ -1,0 +1,1 @@
+"""Images: from a reference to a mounted root file system."""

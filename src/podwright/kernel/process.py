@@ -1,0 +1,126 @@
+"""Processes of others: are they alive, what are their limits, which capabilities has this one."""
+
+import contextlib
+import os
+import resource
+import signal
+from dataclasses import dataclass
+
+CAP_SYS_RESOURCE = 24  # include/uapi/linux/capability.h
+
+
+@dataclass(frozen=True, slots=True)
+class Pid:
+    """A process for ever: its number, and its start time in clock ticks since boot, since numbers are used again."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Pid":
+        """The process that has this number now. Raises ProcessLookupError."""
+        return cls(pid, start_time(pid))
+
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        try:
+            return start_time(self.pid) == self.started and not _is_zombie(self.pid)
+        except ProcessLookupError:
+            return False
+
+    def open(self) -> int | None:
+        """A pidfd, which becomes readable when the process ends; None if it has ended."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.alive():
+            return fd
+        os.close(fd)
+        return None
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Sends a signal; does nothing if the process has ended."""
+        fd = self.open()
+        if fd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, number)
+            os.close(fd)
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    """The fields of /proc/<pid>/stat after the program's name: the state is number 0."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b") ")[2].split()
+    except FileNotFoundError:
+        raise ProcessLookupError(3, "no such process", f"/proc/{pid}") from None
+
+
+def start_time(pid: int) -> int:
+    """Field 22 of /proc/<pid>/stat. Raises ProcessLookupError."""
+    return int(_stat_fields(pid)[19])
+
+
+def _is_zombie(pid: int) -> bool:
+    return _stat_fields(pid)[0] in (b"Z", b"X")
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below `pid`, and all of its session, as they are this moment."""
+    parents: dict[int, int] = {}
+    members: set[int] = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(ProcessLookupError):
+                fields = _stat_fields(int(entry))
+                parents[int(entry)] = int(fields[1])
+                if int(fields[3]) == pid:
+                    members.add(int(entry))
+    found = members | {pid}
+    while True:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        if not more:
+            return found - {pid}
+        found |= more
+
+
+def with_environment(pids: set[int], entry: bytes) -> set[int]:
+    """Those of `pids` that were started with the environment entry NAME=value."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as environment:
+            if entry in environment.read().split(b"\0"):
+                found.add(pid)
+    return found
+
+
+def bounding_capabilities() -> int:
+    """The capability bounding set of this process, as a bit mask."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("CapBnd:"):
+                return int(line.split()[1], 16)
+    raise OSError("no CapBnd in /proc/self/status")
+
+
+def may_raise_limits() -> bool:
+    """Whether CAP_SYS_RESOURCE is there: to raise hard limits and to lower oom_score_adj."""
+    return bool(bounding_capabilities() >> CAP_SYS_RESOURCE & 1)
+
+
+def oom_score_adj() -> int:
+    """This process's own, the lowest that it may give to others without CAP_SYS_RESOURCE."""
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        return int(file.read())
+
+
+def hard_limit_of_open_files() -> int:
+    """RLIMIT_NOFILE's hard limit of this process."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def boot_id() -> str:
+    """Another one after each boot of the kernel."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

@@ -1,0 +1,1 @@
+"""The network of sandboxes: CNI configuration and calls."""

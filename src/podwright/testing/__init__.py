@@ -1,0 +1,1 @@
+"""Stand-ins with behaviour, for tests of ours and of others."""
