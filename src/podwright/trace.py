@@ -5,6 +5,7 @@ Owns no metrics and no spans: observe/ subscribes to what happens here.
 """
 
 import contextlib
+import contextvars
 import logging
 import os
 import signal
@@ -26,6 +27,16 @@ class Step:
     error: BaseException | None
 
 
+@dataclass(slots=True)
+class Stage:
+    """Where a longer work is; a failure, or a caller who asks again, is told."""
+
+    name: str = "waiting to begin"
+
+
+current_stage: contextvars.ContextVar[Stage | None] = contextvars.ContextVar("current_stage", default=None)
+"""Set by whoever wants to know how far the work that it starts has come."""
+
 Listener = Callable[[Step], None]
 
 listeners: list[Listener] = []
@@ -44,6 +55,9 @@ def step(name: str, owner: str = "") -> Iterator[None]:
     """Marks a stage of work on the object `owner`, such as step("network.add", sandbox.id)."""
     started = time.monotonic()
     error: BaseException | None = None
+    stage = current_stage.get()
+    if stage is not None:
+        stage.name = name
     try:
         if _failpoint:
             _maybe_fail(name)

@@ -19,6 +19,20 @@ Mode = Literal["v1", "hybrid", "v2"]
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Figures of a cgroup and all below it, in bytes and nanoseconds."""
+
+    cpu_ns: int
+    memory: int
+    working_set: int
+    """Without file cache that is not in use; what kubelets evict by."""
+    rss: int
+    page_faults: int
+    major_page_faults: int
+    memory_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cgroups:
     """The hierarchies of this host."""
 
@@ -104,6 +118,41 @@ class Cgroups:
         except OSError:
             return 0
 
+    def usage(self, path: str) -> "Usage | None":
+        """What the processes of the cgroup use; None if it is gone."""
+        try:
+            return self._usage_v2(path) if self.mode == "v2" else self._usage_v1(path)
+        except OSError:
+            return None
+
+    def _usage_v2(self, path: str) -> "Usage":
+        directory = f"{self.unified}{path}"
+        memory = _fields(f"{directory}/memory.stat")
+        usage, limit = _number(f"{directory}/memory.current"), _limit(f"{directory}/memory.max")
+        return Usage(
+            cpu_ns=_fields(f"{directory}/cpu.stat")["usage_usec"] * 1000,
+            memory=usage,
+            working_set=max(usage - memory["inactive_file"], 0),
+            rss=memory["anon"],
+            page_faults=memory["pgfault"],
+            major_page_faults=memory["pgmajfault"],
+            memory_limit=limit,
+        )
+
+    def _usage_v1(self, path: str) -> "Usage":
+        directory = self.directory("memory", path)
+        memory = _fields(f"{directory}/memory.stat")
+        usage, limit = _number(f"{directory}/memory.usage_in_bytes"), _limit(f"{directory}/memory.limit_in_bytes")
+        return Usage(
+            cpu_ns=_number(f"{self.directory('cpuacct', path)}/cpuacct.usage"),
+            memory=usage,
+            working_set=max(usage - memory["total_inactive_file"], 0),
+            rss=memory["total_rss"],
+            page_faults=memory["total_pgfault"],
+            major_page_faults=memory["total_pgmajfault"],
+            memory_limit=limit,
+        )
+
     def freeze(self, path: str, *, frozen: bool, seconds: float = 10.0) -> None:
         """Stops or continues everything in the cgroup, and waits until it is so. Raises TimeoutError."""
         if self.mode == "v2":
@@ -185,6 +234,24 @@ def _field(path: str, name: str) -> int:
             if key == name:
                 return int(value)
     return 0
+
+
+def _fields(path: str) -> dict[str, int]:
+    """A file of lines `name number`."""
+    with open(path, encoding="ascii") as lines:
+        return {key: int(value) for key, _, value in (line.partition(" ") for line in lines)}
+
+
+def _number(path: str) -> int:
+    with open(path, encoding="ascii") as file:
+        return int(file.read())
+
+
+def _limit(path: str) -> int | None:
+    """A limit in bytes; None for `max`, and for v1's way of saying it, the largest number of pages."""
+    with open(path, encoding="ascii") as file:
+        text = file.read().strip()
+    return None if text == "max" or int(text) >= 1 << 62 else int(text)
 
 
 def _wait_unpopulated(events: str, deadline: float) -> bool:

@@ -28,8 +28,8 @@ class Mount:
     source: str
 
 
-def list_mounts(pid: int | str = "self") -> list[Mount]:
-    """All mounts that the process sees, in the order of the kernel's list."""
+def list_mounts(pid: int | str = "thread-self") -> list[Mount]:
+    """All mounts that the process, or else the calling thread, sees, in the order of the kernel's list."""
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         return [_parse(line) for line in lines]
 

@@ -5,6 +5,7 @@ process, since a thread of a larger program may not make one (unshare(2), EINVAL
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -78,6 +79,14 @@ def pin(source: str, path: str) -> None:
     """Pins the namespace behind `source`, a file of /proc/<pid>/ns, at `path`."""
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
     mounts.bind(source, path)
+
+
+def is_pinned(path: str) -> bool:
+    """Whether a namespace is pinned at `path`: the file is one of nsfs, not merely what a pin was mounted on."""
+    try:
+        return os.stat(path).st_dev == os.stat("/proc/self/ns/net").st_dev
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def join(path: str, kind: Kind) -> None:
@@ -164,23 +173,43 @@ def _process_in_new(kinds: Sequence[Kind]) -> Iterator[int]:
 
 
 def enter_mount_namespace(path: str) -> None:
-    """Moves the whole process, which must have one thread yet, into the mount namespace pinned at `path`, made if
-    need be.
+    """Moves the whole process, which must have one thread yet, into the mount namespace pinned at `path`, made if need
+    be.
 
     The new namespace is a copy of the caller's: where that has shared mounts, both keep telling one another of new
     ones. `path` must lie on a private mount, else the pin would show inside the namespace that it holds, which the
     kernel refuses.
     """
     if not os.path.exists(path) or not mounts.is_mount_point(path):
-        outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        _make_mount_namespace(path)
+    join(path, "mnt")
+
+
+def _make_mount_namespace(path: str) -> None:
+    """Makes and pins a copy of the mount namespace.
+
+    The kernel lets a mount namespace be mounted only in an older one (mnt_ns_loop in fs/namespace.c), and takes that
+    from their ids. Since Linux 6.18 each CPU has a batch of ids, so a new namespace may have a lower one than ours,
+    and the mount fails with EINVAL; not if it is made on the CPU that ours was made on.
+    """
+    cpus = os.sched_getaffinity(0)
+    outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for cpu in sorted(cpus):
+            os.sched_setaffinity(0, {cpu})
             libc.unshare(libc.CLONE_NEWNS)
             inside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            libc.setns(outside, libc.CLONE_NEWNS)
             try:
-                libc.setns(outside, libc.CLONE_NEWNS)
                 pin(f"/proc/self/fd/{inside}", path)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+            else:
+                return
             finally:
                 os.close(inside)
-        finally:
-            os.close(outside)
-    join(path, "mnt")
+        raise OSError(errno.EINVAL, "the new mount namespace cannot be pinned from any CPU", path)
+    finally:
+        os.close(outside)
+        os.sched_setaffinity(0, cpus)

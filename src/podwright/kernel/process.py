@@ -66,23 +66,20 @@ def _is_zombie(pid: int) -> bool:
     return _stat_fields(pid)[0] in (b"Z", b"X")
 
 
-def descendants(pid: int) -> set[int]:
-    """All processes below `pid`, and all of its session, as they are this moment."""
+def descendants(roots: set[int]) -> set[int]:
+    """All processes below `roots`, all of the sessions that they lead, and themselves, as they are this moment."""
     parents: dict[int, int] = {}
-    members: set[int] = set()
+    found = set(roots)
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(ProcessLookupError):
                 fields = _stat_fields(int(entry))
                 parents[int(entry)] = int(fields[1])
-                if int(fields[3]) == pid:
-                    members.add(int(entry))
-    found = members | {pid}
-    while True:
-        more = {child for child, parent in parents.items() if parent in found} - found
-        if not more:
-            return found - {pid}
+                if int(fields[3]) in roots:
+                    found.add(int(entry))
+    while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
+    return found
 
 
 def with_environment(pids: set[int], entry: bytes) -> set[int]:

@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -79,8 +80,14 @@ async def run(
     limit: int = 16 << 20,
     timeout: float | None = None,
     drain: float = 1.0,
+    cwd: str | None = None,
+    pass_fds: Sequence[int] = (),
+    stderr: int | None = None,
 ) -> Finished:
     """Runs a program to its end.
+
+    With `stderr`, a file descriptor, nothing is captured: for programs that leave a child behind, which must not hold
+    our pipes.
 
     `limit` bytes are kept of each output stream. After its end the streams are read for `drain` seconds more where a
     child of it holds them open. On `timeout` (seconds) and on cancellation it is killed; the former raises
@@ -92,7 +99,11 @@ async def run(
             lambda: _Collector(limit),
             *argv,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stderr is None else subprocess.DEVNULL,
+            stderr=subprocess.PIPE if stderr is None else stderr,
             env={**ENVIRONMENT, **(environment or {})},
+            cwd=cwd,
+            pass_fds=pass_fds,
             start_new_session=True,
         )
     except OSError as error:
@@ -103,11 +114,16 @@ async def run(
             pipe.write(stdin)
             pipe.write_eof()
         async with asyncio.timeout(timeout):
-            await collector.exited
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain):
-                await collector.closed
+            await asyncio.shield(collector.exited)
+        if stderr is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain):
+                    await collector.closed
     except TimeoutError:
+        _kill(transport)
+        with contextlib.suppress(TimeoutError):  # so that nobody undoes what it still does
+            async with asyncio.timeout(1.0):
+                await collector.exited
         raise DeadlineExceeded(f"{argv[0]!r} did not end within {timeout} seconds") from None
     finally:
         _kill(transport)
@@ -125,9 +141,9 @@ def _kill(transport: asyncio.SubprocessTransport) -> None:
 
 def prepare_loop() -> None:
     """Makes Python 3.11 wait for programs by pidfd, as later ones do by themselves; call it in the running loop."""
-    policy = asyncio.get_event_loop_policy()
-    if isinstance(getattr(policy, "_watcher", None), asyncio.PidfdChildWatcher):
+    if sys.version_info >= (3, 12):
         return
+    policy = asyncio.get_event_loop_policy()
     watcher = asyncio.PidfdChildWatcher()
     watcher.attach_loop(asyncio.get_running_loop())
     policy.set_child_watcher(watcher)
