@@ -29,16 +29,25 @@ SCHEMA: tuple[str, ...] = (
     """
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
-    CREATE TABLE sandbox (id TEXT PRIMARY KEY, config BLOB NOT NULL, facts BLOB NOT NULL, status BLOB NOT NULL)
-    WITHOUT ROWID; CREATE TABLE container (
+    CREATE TABLE sandbox (
+        id TEXT PRIMARY KEY, config BLOB NOT NULL, facts BLOB NOT NULL, status BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE container (
         id TEXT PRIMARY KEY, sandbox TEXT NOT NULL, config BLOB NOT NULL, facts BLOB NOT NULL, status BLOB NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE resource (seq INTEGER PRIMARY KEY, owner TEXT NOT NULL, kind TEXT NOT NULL, args BLOB NOT NULL);
 
     CREATE TABLE layer (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, diff_id TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, inodes INTEGER
-        NOT NULL ); CREATE TABLE image (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID; CREATE TABLE
-        image_name (name TEXT PRIMARY KEY, image TEXT NOT NULL) WITHOUT ROWID; """,
+        number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, inodes INTEGER NOT NULL,
+        added_ns INTEGER NOT NULL, facts BLOB NOT NULL
+    );
+    CREATE TABLE image (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE image_name (name TEXT PRIMARY KEY, image TEXT NOT NULL) WITHOUT ROWID;
+
+    CREATE TABLE attachment (
+        sandbox TEXT PRIMARY KEY, call BLOB NOT NULL, result BLOB, leaving INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -1,0 +1,170 @@
+"""All sandboxes and containers, in memory, with every change written to the store.
+
+Lists, statuses and look-ups by id or by the beginning of one are answered from here: kubelets ask for them several
+times a second, and none of that may cost a program or a query.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from podwright.cri import v1
+from podwright.errors import InvalidArgument, NotFound
+from podwright.state.records import (
+    Container,
+    ContainerFacts,
+    ContainerStatus,
+    Sandbox,
+    SandboxFacts,
+    SandboxStatus,
+    container_name,
+    sandbox_name,
+)
+from podwright.state.store import Statement, Store
+
+T = TypeVar("T", Sandbox, Container)
+
+
+class Index:
+    """The objects of this node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.containers: dict[str, Container] = {}
+        self._names: dict[str, str] = {}
+
+    def load(self) -> None:
+        """Reads what the store has; for the start. Containers whose sandbox is missing cannot be, and are skipped."""
+        for sandbox_id, config, facts, status in self._store.read("SELECT id, config, facts, status FROM sandbox"):
+            sandbox = Sandbox(
+                str(sandbox_id),
+                v1.PodSandboxConfig.FromString(_blob(config)),
+                msgspec.json.decode(_blob(facts), type=SandboxFacts),
+                msgspec.json.decode(_blob(status), type=SandboxStatus),
+            )
+            self.sandboxes[sandbox.id] = sandbox
+            self._names[sandbox.name] = sandbox.id
+        rows = self._store.read("SELECT id, sandbox, config, facts, status FROM container")
+        for container_id, sandbox_id, config, facts, status in rows:
+            container = Container(
+                str(container_id),
+                self.sandboxes[str(sandbox_id)],
+                v1.ContainerConfig.FromString(_blob(config)),
+                msgspec.json.decode(_blob(facts), type=ContainerFacts),
+                msgspec.json.decode(_blob(status), type=ContainerStatus),
+            )
+            self._enter(container)
+
+    def holder(self, name: str) -> str | None:
+        """The id of the object that has this unique name."""
+        return self._names.get(name)
+
+    # sandboxes
+
+    async def add_sandbox(self, sandbox: Sandbox, *more: Statement) -> None:
+        """Enters a new sandbox; `more` is written in the same transaction."""
+        self.sandboxes[sandbox.id] = sandbox
+        self._names[sandbox.name] = sandbox.id
+        row = (
+            sandbox.id,
+            sandbox.config.SerializeToString(),
+            msgspec.json.encode(sandbox.facts),
+            msgspec.json.encode(sandbox.status),
+        )
+        await self._store.write(("INSERT INTO sandbox VALUES (?, ?, ?, ?)", row), *more)
+
+    async def update_sandbox(self, sandbox: Sandbox, **changes: Any) -> None:  # noqa: ANN401  fields of SandboxStatus
+        """Replaces fields of the status: in memory at once, in the store before this returns."""
+        sandbox.status = msgspec.structs.replace(sandbox.status, **changes)
+        sandbox.listed = None
+        await self._store.write(
+            ("UPDATE sandbox SET status = ? WHERE id = ?", (msgspec.json.encode(sandbox.status), sandbox.id))
+        )
+
+    async def drop_sandbox(self, sandbox: Sandbox) -> None:
+        """Forgets a sandbox, which must have no containers left."""
+        del self.sandboxes[sandbox.id]
+        self._names.pop(sandbox_name(sandbox.config.metadata), None)
+        await self._store.write(("DELETE FROM sandbox WHERE id = ?", (sandbox.id,)))
+
+    def sandbox(self, id_or_prefix: str) -> Sandbox:
+        """The sandbox with this id, or the only one whose id begins so. Raises NotFound, InvalidArgument."""
+        return _find(self.sandboxes, id_or_prefix, "pod sandbox")
+
+    # containers
+
+    async def add_container(self, container: Container, *more: Statement) -> None:
+        """Enters a new container; `more` is written in the same transaction."""
+        self._enter(container)
+        row = (
+            container.id,
+            container.sandbox.id,
+            container.config.SerializeToString(),
+            msgspec.json.encode(container.facts),
+            msgspec.json.encode(container.status),
+        )
+        await self._store.write(("INSERT INTO container VALUES (?, ?, ?, ?, ?)", row), *more)
+
+    async def update_container(self, container: Container, **changes: Any) -> None:  # noqa: ANN401  fields of ContainerStatus
+        """Replaces fields of the status: in memory at once, in the store before this returns."""
+        container.status = msgspec.structs.replace(container.status, **changes)
+        container.listed = None
+        if container.status.phase == "exited":
+            container.exited.set()
+        await self._store.write(
+            ("UPDATE container SET status = ? WHERE id = ?", (msgspec.json.encode(container.status), container.id))
+        )
+
+    async def drop_container(self, container: Container) -> None:
+        """Forgets a container."""
+        del self.containers[container.id]
+        del container.sandbox.containers[container.id]
+        self._names.pop(container_name(container.config.metadata, container.sandbox), None)
+        await self._store.write(("DELETE FROM container WHERE id = ?", (container.id,)))
+
+    def container(self, id_or_prefix: str) -> Container:
+        """The container with this id, or the only one whose id begins so. Raises NotFound, InvalidArgument."""
+        return _find(self.containers, id_or_prefix, "container")
+
+    def _enter(self, container: Container) -> None:
+        self.containers[container.id] = container
+        container.sandbox.containers[container.id] = container
+        self._names[container.name] = container.id
+        if container.status.phase == "exited":
+            container.exited.set()
+
+    # lists
+
+    def visible_sandboxes(self) -> Iterator[Sandbox]:
+        """Those that clients may see: not half-made ones."""
+        return (s for s in self.sandboxes.values() if s.status.phase != "creating")
+
+    def visible_containers(self) -> Iterator[Container]:
+        """Those that clients may see: not half-made ones."""
+        return (c for c in self.containers.values() if c.status.phase != "creating")
+
+
+def matches_labels(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
+    """Whether all the labels of the selector are there with just these values."""
+    return all(labels.get(key) == value for key, value in selector.items())
+
+
+def _find(objects: Mapping[str, T], id_or_prefix: str, kind: Literal["pod sandbox", "container"]) -> T:
+    if not id_or_prefix:
+        raise InvalidArgument(f"the id of the {kind} is empty")
+    found = objects.get(id_or_prefix)
+    if found is not None and found.status.phase != "creating":
+        return found
+    candidates = [o for o in objects.values() if o.id.startswith(id_or_prefix) and o.status.phase != "creating"]
+    if not candidates:
+        raise NotFound(f'{kind} "{id_or_prefix}" not found')
+    if len(candidates) > 1:
+        raise InvalidArgument(f'more than one {kind} has an id that begins with "{id_or_prefix}"')
+    return candidates[0]
+
+
+def _blob(value: object) -> bytes:
+    assert isinstance(value, bytes)
+    return value
