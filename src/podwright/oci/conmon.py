@@ -1,0 +1,189 @@
+"""conmon, the small C program beside each container.
+
+It runs the OCI runtime's `create`, owns the container's stdio, writes its log in the CRI format, reaps it, and leaves
+a file with the exit code. It outlives this daemon: that is what makes `kill -9` of us harmless. Owns the command line
+and the files; what an exit means is core/exits.py's.
+"""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+from dataclasses import dataclass
+
+from podwright.errors import DeadlineExceeded, Internal
+from podwright.kernel.process import Pid
+from podwright.kernel.run import run
+from podwright.oci.runtime import OciRuntime
+
+CREATE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Monitored:
+    """A created container."""
+
+    container: Pid
+    monitor: Pid
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What conmon has to know."""
+
+    program: str
+    runtime: OciRuntime
+    container_id: str
+    name: str
+    bundle: str
+    """The directory with config.json; conmon's own files go there too."""
+    exits: str
+    """The directory for files with exit codes."""
+    log_path: str = ""
+    """Empty for no log."""
+    stdin: bool = False
+    stdin_once: bool = False
+    terminal: bool = False
+
+    def command(self) -> list[str]:
+        """The command line (conmon(8)).
+
+        --full-attach keeps the attach socket in the bundle; without it conmon wants a directory to exist, and fails
+        in silence if it does not. --no-sync-log: an fsync of the log would hold up the news of the exit, and nothing
+        else here survives a power loss either.
+        """
+        command = [
+            self.program,
+            *("--api-version", "1", "--cid", self.container_id, "--cuuid", self.container_id, "--name", self.name),
+            *("--runtime", self.runtime.program, "--bundle", self.bundle, "--exit-dir", self.exits, "--full-attach"),
+            *("--container-pidfile", f"{self.bundle}/pid", "--conmon-pidfile", f"{self.bundle}/conmon.pid"),
+            *("--log-path", self.log_path or "off:", "--no-sync-log", "--log-level", "warning"),
+        ]
+        for argument in self.runtime.arguments():
+            command += ["--runtime-arg", argument]
+        if self.runtime.systemd_cgroup:
+            command.append("--systemd-cgroup")
+        if self.terminal:
+            command.append("--terminal")
+        if self.stdin:
+            command.append("--stdin")
+        if self.stdin and not self.stdin_once:
+            command.append("--leave-stdin-open")
+        return command
+
+
+async def create(creation: Creation) -> Monitored:
+    """Runs the OCI runtime's `create` under a conmon of its own. Raises Internal with the runtime's words,
+    DeadlineExceeded.
+    """
+    errors = f"{creation.bundle}/conmon.log"
+    receiving, sending = os.pipe2(os.O_CLOEXEC)
+    with io.FileIO(receiving) as pipe:
+        stderr = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            spawned = await run(
+                creation.command(),
+                environment={"_OCI_SYNCPIPE": str(sending)},
+                cwd=creation.bundle,
+                pass_fds=[sending],
+                stderr=stderr,
+                timeout=CREATE_SECONDS,
+            )
+        finally:
+            os.close(stderr)
+            os.close(sending)
+        if spawned.status != 0:
+            raise Internal(f"conmon ended with status {spawned.status}: {_tail(errors)}")
+        try:
+            async with asyncio.timeout(CREATE_SECONDS):
+                line = await _read_line(pipe)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the container was not created within {CREATE_SECONDS:.0f} seconds") from None
+    return _created(line, creation, errors)
+
+
+async def _read_line(pipe: io.FileIO) -> bytes:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    try:
+        return await reader.readline()
+    finally:
+        transport.close()
+
+
+def _created(line: bytes, creation: Creation, errors: str) -> Monitored:
+    """conmon says {"data": pid}, or {"data": -1, "message": what the OCI runtime wrote}; nothing at all if it was
+    killed.
+    """
+    if not line:
+        raise Internal(f"conmon ended before the container was created: {_tail(errors)}")
+    answer = json.loads(line)
+    if answer["data"] < 0:
+        message = str(answer.get("message", "")).strip() or _tail(errors)
+        raise Internal(f"{creation.runtime.name} cannot create the container: {message}")
+    try:
+        return Monitored(Pid.of(answer["data"]), Pid.of(_read_pid(f"{creation.bundle}/conmon.pid")))
+    except ProcessLookupError:
+        raise Internal(f"the container or its conmon ended while it was created: {_tail(errors)}") from None
+
+
+def _tail(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()[-2000:].strip() or "it says nothing"
+
+
+def _read_pid(path: str) -> int:
+    with open(path, encoding="ascii") as file:
+        return int(file.read())
+
+
+def exit_code(exits: str, container_id: str) -> tuple[int, int] | None:
+    """The exit code that conmon has left, and when (nanoseconds since the epoch); None if it has not.
+
+    A process killed by signal n has the code 128 + n.
+    """
+    path = f"{exits}/{container_id}"
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read()), os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def was_out_of_memory(bundle: str) -> bool:
+    """Whether conmon has seen the kernel kill for lack of memory."""
+    return os.path.exists(f"{bundle}/oom")
+
+
+def find_processes(bundle: str) -> set[int]:
+    """conmon, and the OCI runtime below it, of a creation that a crash of ours has cut off before we knew their
+    numbers.
+    """
+    found = set()
+    wanted = bundle.encode()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/cmdline", "rb") as command:
+                if wanted in command.read().split(b"\0"):
+                    found.add(int(entry))
+    return found
+
+
+def reopen_log(bundle: str) -> None:
+    """Asks conmon to open the log's path anew. Raises OSError (ENXIO) if no conmon listens."""
+    _control(bundle, "2 0 0\n")
+
+
+def resize(bundle: str, *, width: int, height: int) -> None:
+    """Sets the size of the container's terminal."""
+    _control(bundle, f"1 {height} {width}\n")
+
+
+def _control(bundle: str, command: str) -> None:
+    fd = os.open(f"{bundle}/ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(fd, command.encode())
+    finally:
+        os.close(fd)

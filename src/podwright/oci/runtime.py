@@ -1,0 +1,75 @@
+"""Driving an OCI runtime (crun, runc or another with their command line) for containers that conmon has made.
+
+Owns the command lines. What a container is like is said by its bundle (spec.py); who watches it, by conmon.py.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from podwright.errors import NotFound
+from podwright.kernel.run import Finished, run
+
+COMMAND_SECONDS = 60.0
+"""How long any command but exec may take. They take milliseconds; a hung disk or cgroup must not hold an RPC for
+ever.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OciRuntime:
+    """One handler: an OCI runtime program with the options we run it with."""
+
+    name: str
+    program: str
+    root: str
+    """Where the program keeps its state; lives as long as the processes do."""
+    systemd_cgroup: bool
+
+    def arguments(self) -> list[str]:
+        """The global options."""
+        return [f"--root={self.root}", *(["--systemd-cgroup"] if self.systemd_cgroup else [])]
+
+    def command(self, *arguments: str) -> list[str]:
+        """A command line."""
+        return [self.program, *self.arguments(), *arguments]
+
+    def knows(self, container_id: str) -> bool:
+        """Whether there is any state of the container."""
+        return os.path.isdir(f"{self.root}/{container_id}")
+
+    async def start(self, container_id: str) -> None:
+        """Runs the command of a created container."""
+        (await run(self.command("start", container_id), timeout=COMMAND_SECONDS)).check("cannot start the container")
+
+    async def state(self, container_id: str) -> str:
+        """created, running, paused or stopped. Raises NotFound."""
+        if not self.knows(container_id):
+            raise NotFound(f'{self.name} has no container "{container_id}"')
+        done = await run(self.command("state", container_id), timeout=COMMAND_SECONDS)
+        return str(json.loads(done.check("cannot read the state of the container").stdout)["status"])
+
+    async def update(self, container_id: str, resources: Mapping[str, Any]) -> None:
+        """Changes cgroup limits. `resources` has the form of linux.resources in the OCI runtime specification."""
+        document = json.dumps(resources).encode()
+        done = await run(self.command("update", "--resources=-", container_id), stdin=document, timeout=COMMAND_SECONDS)
+        done.check("cannot update the limits of the container")
+
+    async def delete(self, container_id: str) -> None:
+        """Kills and forgets a container, whatever state a crash has left it in. Succeeds if it is not there."""
+        if not self.knows(container_id):
+            return
+        done = await run(self.command("delete", "--force", container_id), timeout=COMMAND_SECONDS)
+        if done.status != 0 and self.knows(container_id):
+            # Killed in the middle of create, the program has left half a state, which it cannot read itself.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(f"{self.root}/{container_id}")
+
+    async def execute(self, container_id: str, process_file: str, *, limit: int, timeout: float | None) -> Finished:
+        """Runs a process described by `process_file` in the container and waits for it; see kernel/run.py."""
+        command = self.command("exec", f"--process={process_file}", container_id)
+        return await run(command, limit=limit, timeout=timeout)
