@@ -1,1 +1,1 @@
-"""The network of sandboxes: CNI configuration and calls."""
+"""Pods' network: CNI configuration and plugin calls, attachments that outlive the daemon, DNS files."""
