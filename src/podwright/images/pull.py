@@ -1,0 +1,252 @@
+"""One pull: from a reference to layers in the store.
+
+    resolve ─► manifest ─► configuration ─► every layer at once: download ─► unpack (follows the download) ─► recorded
+
+Layers that are there are not fetched; layers that another pull is making are waited for. A layer whose bytes are not
+what the manifest says is fetched again from the hosts that did not send them.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from podwright.clock import now_ns
+from podwright.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from podwright.images.download import Download
+from podwright.images.layers import Layers
+from podwright.images.model import Credentials, ImageSettings, LayerProgress, PullProgress
+from podwright.images.registry import Document, Http, Registry
+from podwright.images.tasks import together
+from podwright.images.transport import Host
+from podwright.images.unpack import Feed, Source, Unpacked, Unpacker
+from podwright.trace import step
+from podwright.wire import manifest
+from podwright.wire.manifest import Descriptor, ImageConfig, Manifest
+from podwright.wire.platform import Platform, of_machine
+from podwright.wire.reference import Reference
+
+logger = logging.getLogger(__name__)
+
+_DEEPEST_INDEX = 3
+
+
+@dataclass(slots=True)
+class _LayerState:
+    """How far a layer is; changes while it is pulled."""
+
+    descriptor: Descriptor
+    download: Download | None = None
+    unpacked: int = 0
+    done: bool = False
+
+    def show(self) -> LayerProgress:
+        size = self.descriptor.size
+        got = size if self.done else self.download.done if self.download else 0
+        state = "done" if self.done else "unpacking" if self.unpacked else "downloading" if self.download else "waiting"
+        return LayerProgress(self.descriptor.digest, state, got, size if self.done else self.unpacked, size)
+
+
+@dataclass(slots=True)
+class PullState:
+    """How far a pull is; changes while it runs."""
+
+    reference: str
+    started_ns: int = field(default_factory=now_ns)
+    stage: str = "resolving"
+    layers: list[_LayerState] = field(default_factory=list)
+
+    def show(self) -> PullProgress:
+        """A picture of it."""
+        return PullProgress(self.reference, self.started_ns, self.stage, tuple(layer.show() for layer in self.layers))
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a pull brought; its layers are in the store."""
+
+    id: str
+    config: ImageConfig
+    raw_config: bytes
+    digest: str
+    """What the reference meant: the digest of a manifest or of an index."""
+    layers: tuple[str, ...]
+    """Keys, the lowest first."""
+
+
+class Puller:
+    """Fetches images."""
+
+    def __init__(
+        self, layers: Layers, http: Http, unpacker: Unpacker, machine: Platform, settings: ImageSettings
+    ) -> None:
+        self._layers, self._http, self._unpacker, self._machine = layers, http, unpacker, machine
+        self._settings = settings
+
+    async def resolve(self, reference: Reference, given: Credentials | None) -> str:
+        """The digest that a tag stands for now; empty if the registry does not tell. Raises as Registry.blob."""
+        registry = await Registry.find(self._http, reference, given)
+        try:
+            return await registry.digest_of(reference.version)
+        finally:
+            registry.close()
+
+    async def pull(
+        self,
+        reference: Reference,
+        given: Credentials | None,
+        state: PullState,
+        record: Callable[[Pulled], Awaitable[None]],
+    ) -> str:
+        """Fetches all of an image, then lets `record` write it down. Returns the image's id.
+
+        Raises as Registry.blob, InvalidArgument for an image that is none, ResourceExhausted for a full disk.
+        """
+        registry = await Registry.find(self._http, reference, given)
+        try:
+            with step("image.resolve", str(reference)):
+                top, chosen = await self._manifest(registry, reference.version)
+                raw = await registry.blob(chosen.config)
+                config = manifest.parse_config(raw)
+                manifest.check_platform(config, self._machine)
+            if len(config.diff_ids) != len(chosen.layers):
+                raise InvalidArgument(
+                    f"image {str(reference)!r} has {len(chosen.layers)} layers, but {len(config.diff_ids)} diff IDs"
+                )
+            with self._layers.held(config.diff_ids):
+                await self._fetch_all(registry, dict(zip(config.diff_ids, chosen.layers, strict=True)), state)
+                state.stage = "recording"
+                await record(Pulled(chosen.config.digest, config, raw, top.digest, config.diff_ids))
+            return chosen.config.digest
+        finally:
+            registry.close()
+
+    async def _fetch_all(self, registry: Registry, wanted: Mapping[str, Descriptor], state: PullState) -> None:
+        states = {diff_id: _LayerState(descriptor) for diff_id, descriptor in wanted.items()}
+        state.layers = list(states.values())
+        state.stage = "fetching"
+        with step("image.fetch", state.reference):
+            async with together() as group:
+                for diff_id, layer in states.items():
+                    group.create_task(self._layer(registry, diff_id, layer))
+
+    async def _manifest(self, registry: Registry, version: str) -> tuple[Document, Manifest]:
+        """What the reference means, and the manifest for this machine that it leads to."""
+        top = document = await registry.manifest(version)
+        for _ in range(_DEEPEST_INDEX):
+            found = manifest.parse(document.body, document.media_type)
+            if isinstance(found, Manifest):
+                return top, found
+            document = await registry.manifest(manifest.choose(found, self._machine).digest)
+        raise InvalidArgument(f"image {str(registry.reference)!r}: indexes are nested deeper than {_DEEPEST_INDEX}")
+
+    async def _layer(self, registry: Registry, diff_id: str, state: _LayerState) -> None:
+        """Brings one layer into the store."""
+        liars: set[Host] = set()
+        ours = False
+
+        async def make(directory: str) -> Unpacked:
+            nonlocal ours
+            ours = True
+            return await self._fetch(registry, diff_id, state, directory, liars)
+
+        while True:
+            ours = False
+            try:
+                await self._layers.obtain(diff_id, make)
+            except _WrongBytes as wrong:
+                logger.warning("pull of %s: %s", registry.reference, wrong)
+            except (Unauthenticated, PermissionDenied, FailedPrecondition, InvalidArgument, NotFound, Unavailable):
+                if ours:
+                    raise
+                # Another pull's credentials, mirrors or blob were at fault: ours may do.
+            else:
+                state.done = True
+                return
+
+    async def _fetch(
+        self, registry: Registry, diff_id: str, state: _LayerState, directory: str, liars: set[Host]
+    ) -> Unpacked:
+        """Downloads and unpacks. Raises _WrongBytes if it should be tried again, from other hosts or from the start."""
+        descriptor = state.descriptor
+        name = f"{descriptor.digest.partition(':')[2][:64]}.{diff_id.partition(':')[2][:16]}"
+        with self._layers.blob(name) as path:
+            feed = Feed(descriptor.size)
+            download = Download(registry, descriptor, path, feed.advance, self._settings)
+            state.download, state.unpacked = download, 0
+            await asyncio.to_thread(download.prepare)
+            try:
+                unpacked = await self._both(download, feed, diff_id, state, directory, liars)
+            except _WrongBytes:
+                await asyncio.to_thread(os.unlink, path)
+                if not download.resumed:
+                    liars |= download.sources
+                    if not download.sources:
+                        raise InvalidArgument(f"blob {descriptor.digest} cannot be empty") from None
+                raise
+            await asyncio.to_thread(os.unlink, path)
+            if unpacked.diff_id != diff_id:
+                raise InvalidArgument(f"layer {descriptor.digest} unpacks to {unpacked.diff_id}, not to {diff_id}")
+            return unpacked
+
+    async def _both(
+        self, download: Download, feed: Feed, diff_id: str, state: _LayerState, directory: str, liars: Collection[Host]
+    ) -> Unpacked:
+        """Downloads and unpacks at the same time."""
+        wanted = download.descriptor.digest
+        algorithm = wanted.partition(":")[0]
+        source = Source(download.path, download.descriptor.size, 0, algorithm, diff_id.partition(":")[0])
+
+        def progress(used: int) -> None:
+            state.unpacked = used
+
+        fetching = asyncio.ensure_future(download.run(liars))
+        unpacking = asyncio.ensure_future(self._unpacker.unpack(source, directory, feed, progress))
+        try:
+            await asyncio.wait({fetching, unpacking}, return_when=asyncio.FIRST_EXCEPTION)
+            if fetching.done():
+                fetching.result()
+            fault = unpacking.exception()
+            if fault is None:
+                digest = unpacking.result().digest
+            elif isinstance(fault, InvalidArgument):  # the image's fault, or a host's that sends something else
+                await fetching
+                digest = await asyncio.to_thread(_digest, download.path, algorithm)
+            else:
+                raise fault
+            if digest != wanted:
+                raise _WrongBytes(f"blob {wanted} from {', '.join(map(str, download.sources))} has digest {digest}")
+            return unpacking.result()
+        finally:
+            fetching.cancel()
+            unpacking.cancel()
+            await asyncio.wait({fetching, unpacking})
+
+
+class _WrongBytes(Exception):
+    """A blob has another digest than its descriptor."""
+
+
+def _digest(path: str, algorithm: str) -> str:
+    with open(path, "rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
+def this_machine() -> Platform:
+    """What images this machine runs. Blocking."""
+    flags: list[str] = []
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("flags"):
+                flags = line.split()
+                break
+    return of_machine(os.uname().machine, flags)
