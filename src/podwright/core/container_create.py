@@ -1,0 +1,224 @@
+"""CreateContainer: root file system, specification, and a process that waits to be started, watched by its conmon."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+
+from podwright.clock import now_ns
+from podwright.core import exits, view
+from podwright.core.container_remove import remove_by_id
+from podwright.core.runtime import Handler, Runtime
+from podwright.cri import v1
+from podwright.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PodwrightError
+from podwright.ids import new_id
+from podwright.images.model import Image
+from podwright.kernel import mounts
+from podwright.oci import conmon, resources, selinux, signals, spec, validate, volumes
+from podwright.oci.inputs import ContainerInput
+from podwright.state.records import Container, ContainerFacts, ContainerStatus, Sandbox, User, container_name
+from podwright.state.store import Statement
+from podwright.trace import step
+
+logger = logging.getLogger(__name__)
+
+
+async def create_container(runtime: Runtime, sandbox: Sandbox, config: v1.ContainerConfig) -> str:
+    """Makes a container and returns its id. On failure nothing of it is left.
+
+    Asking again for the same container joins the work under way or takes its result (operations.py). Raises
+    InvalidArgument, AlreadyExists, NotFound if the image is not on the node, FailedPrecondition if the sandbox is not
+    ready.
+    """
+    handler = runtime.handlers[sandbox.facts.handler]
+    validate.container(config, sandbox.config, handler.features)
+    _check_ready(sandbox)
+    image = runtime.images.find(config.image.image)
+    if image is None:
+        raise NotFound(f'image "{config.image.image}" is not on this node: pull it first')
+    with runtime.images.lease(image.id):
+        return await runtime.operations.make(
+            container_name(config.metadata, sandbox),
+            config.SerializeToString(deterministic=True),
+            lambda: _make(runtime, sandbox, config, image, handler),
+            lambda container_id: remove_by_id(runtime, container_id),
+        )
+
+
+def _check_ready(sandbox: Sandbox) -> None:
+    if sandbox.status.phase != "ready":
+        raise FailedPrecondition(f"sandbox {sandbox.title} is not ready: containers need a ready one")
+
+
+async def _make(runtime: Runtime, sandbox: Sandbox, config: v1.ContainerConfig, image: Image, handler: Handler) -> str:
+    holder = runtime.index.holder(container_name(config.metadata, sandbox))
+    if holder is not None:
+        raise AlreadyExists(f'a container with this name and attempt exists in its sandbox: "{holder}"')
+    notes: list[str] = []
+    container = _record(sandbox, config, image, handler, notes)
+    async with container.lock:
+        await runtime.index.add_container(container, *_enter_resources(runtime, container))
+        try:
+            with step("container.rootfs", container.id):
+                await asyncio.to_thread(_mount_rootfs, runtime, container, image)
+            with step("container.spec", container.id):
+                built = await asyncio.to_thread(_write_bundle, runtime, container, image, handler)
+                await _prepare_host_paths(runtime, container, built)
+            with step("container.create", container.id):
+                made = await conmon.create(_creation(runtime, container, handler))
+            await runtime.index.update_container(
+                container,
+                phase="created",
+                process=made.container,
+                monitor=made.monitor,
+                cgroup=await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid),
+                user=User(built.user.uid, built.user.gid, tuple(built.user.groups)),
+                resources=config.linux.resources.SerializeToString(),
+            )
+            _check_ready(sandbox)  # it may have been stopped meanwhile
+        except BaseException as error:
+            await _undo(runtime, container, error)
+            raise
+        exits.watch_container(runtime, container)
+    for note in (*notes, *built.notes):
+        logger.info("container %s: %s", container.title, note)
+    logger.info("container %s is created", container.title)
+    return container.id
+
+
+def _record(
+    sandbox: Sandbox, config: v1.ContainerConfig, image: Image, handler: Handler, notes: list[str]
+) -> Container:
+    directory = sandbox.config.log_directory
+    stop = signals.stop_signal(config.stop_signal, image.config.stop_signal, notes)
+    facts = ContainerFacts(
+        created_at=now_ns(),
+        handler=handler.runtime.name,
+        image_id=image.id,
+        log_path=os.path.join(directory, config.log_path) if directory and config.log_path else "",
+        stop_signal=stop.number,
+        cri_stop_signal=stop.cri,
+    )
+    return Container(new_id(), sandbox, config, facts, ContainerStatus(phase="creating"))
+
+
+def _enter_resources(runtime: Runtime, container: Container) -> list[Statement]:
+    """All that the container will have on the host, in the order in which it is made."""
+    paths = runtime.paths
+    process = {
+        "handler": container.facts.handler,
+        "id": container.id,
+        "bundle": paths.bundle(container.id),
+        "cgroup": resources.cgroup(container.sandbox.facts.cgroup_parent, container.id, runtime.host.driver),
+    }
+    return runtime.ledger.enter(
+        container.id,
+        ("directory", {"path": paths.container(container.id)}),
+        ("directory", {"path": paths.bundle(container.id)}),
+        ("mount", {"path": paths.rootfs(container.id)}),
+        ("container", process),
+    )
+
+
+def _mount_rootfs(runtime: Runtime, container: Container, image: Image) -> None:
+    own, bundle = runtime.paths.container(container.id), runtime.paths.bundle(container.id)
+    for directory in (own, f"{own}/upper", f"{own}/work", f"{own}/volumes", bundle, f"{bundle}/rootfs"):
+        os.mkdir(directory, 0o755)
+    os.chmod(own, 0o711)
+    mounts.overlay(
+        f"{bundle}/rootfs",
+        base=runtime.images.layers_directory,
+        lowerdirs=image.layers,
+        upperdir=f"{own}/upper",
+        workdir=f"{own}/work",
+    )
+
+
+def _write_bundle(runtime: Runtime, container: Container, image: Image, handler: Handler) -> spec.Built:
+    bundle = runtime.paths.bundle(container.id)
+    described = ContainerInput(
+        id=container.id,
+        config=container.config,
+        sandbox=view.sandbox_view(runtime.paths, container.sandbox),
+        image=image.config,
+        rootfs=f"{bundle}/rootfs",
+        volumes=f"{runtime.paths.container(container.id)}/volumes",
+        target_pid_namespace=_target(runtime, container),
+        ulimits=_ulimits(runtime),
+        own_directories=(runtime.paths.state, runtime.paths.root),
+    )
+    built = spec.build(described, runtime.host, handler.features)
+    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
+        json.dump(built.spec, file)
+    if container.facts.log_path:
+        os.makedirs(os.path.dirname(container.facts.log_path), mode=0o755, exist_ok=True)
+    return built
+
+
+async def _prepare_host_paths(runtime: Runtime, container: Container, built: spec.Built) -> None:
+    for volume in built.volumes:
+        await volumes.make(volume, runtime.paths.rootfs(container.id))
+    for path in built.relabel:
+        await asyncio.to_thread(selinux.relabel, path, built.spec["linux"]["mountLabel"])
+
+
+def _target(runtime: Runtime, container: Container) -> str | None:
+    """The PID namespace of the container that this one wants to see the processes of. Raises as create_container
+    does.
+    """
+    options = container.config.linux.security_context.namespace_options
+    if options.pid != v1.TARGET:
+        return None
+    target = runtime.index.container(options.target_id)
+    if target.sandbox is not container.sandbox:
+        raise InvalidArgument(
+            f'linux.security_context.namespace_options.target_id: container "{target.id}" is in another sandbox'
+        )
+    if target.status.phase != "running" or target.status.process is None:
+        raise FailedPrecondition(f"the target container {target.title} is {target.status.phase}, not running")
+    return f"/proc/{target.status.process.pid}/ns/pid"
+
+
+def _ulimits(runtime: Runtime) -> dict[str, tuple[int, int]]:
+    wanted = runtime.settings.open_files
+    return {"RLIMIT_NOFILE": (wanted, wanted)} if wanted else {}
+
+
+def _creation(runtime: Runtime, container: Container, handler: Handler) -> conmon.Creation:
+    config = container.config
+    return conmon.Creation(
+        program=runtime.settings.conmon,
+        runtime=handler.runtime,
+        container_id=container.id,
+        name=config.metadata.name,
+        bundle=runtime.paths.bundle(container.id),
+        exits=runtime.paths.exits,
+        log_path=container.facts.log_path,
+        stdin=config.stdin,
+        stdin_once=config.stdin_once,
+        terminal=config.tty,
+    )
+
+
+async def _undo(runtime: Runtime, container: Container, cause: BaseException) -> None:
+    """Leaves nothing behind; what cannot be undone now is noted with the cause, and tidy.py tries again."""
+    try:
+        await abandon_container(runtime, container)
+    except PodwrightError as error:
+        cause.add_note(f"and it could not be undone yet: {error}")
+
+
+async def abandon_container(runtime: Runtime, container: Container) -> None:
+    """Removes a container that was never created. The caller holds its lock."""
+    await runtime.ledger.release(container.id)
+    if container.facts.log_path:
+        await asyncio.to_thread(_remove_empty, container.facts.log_path)
+    await runtime.index.drop_container(container)
+
+
+def _remove_empty(path: str) -> None:
+    """Removes the log that conmon has made, but not one of an earlier attempt that has something in it."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.getsize(path) == 0:
+            os.unlink(path)

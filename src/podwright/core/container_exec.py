@@ -1,0 +1,70 @@
+"""ExecSync: a command in a running container, without streams.
+
+The OCI runtime's `exec` is our child and waits for the command: no monitor, no daemon of its own. The command carries
+a mark in its environment; when its time is over, everything below it, in its session, or with the mark is killed,
+wherever it has forked to.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+
+from podwright.core.runtime import Runtime
+from podwright.errors import DeadlineExceeded, FailedPrecondition
+from podwright.ids import new_id
+from podwright.kernel import process
+from podwright.kernel.run import Finished
+from podwright.oci import process as oci_process
+from podwright.state.records import Container
+from podwright.trace import step
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_LIMIT = 16 << 20
+"""Bytes of each stream; the rest is dropped (CVE-2022-1708, CVE-2022-31030)."""
+MARK = "PODWRIGHT_EXEC"
+
+
+async def execute(runtime: Runtime, container: Container, command: list[str], seconds: float | None) -> Finished:
+    """Runs the command and returns its output and exit code.
+
+    Returns although children of the command that go on hold its output open. Raises FailedPrecondition if the
+    container does not run or is being stopped, DeadlineExceeded after `seconds`.
+    """
+    if container.status.phase != "running" or container.stopping is not None:
+        state = "being stopped" if container.stopping is not None else container.status.phase
+        raise FailedPrecondition(f"container {container.title} is {state}: commands need a running one")
+    exec_id = new_id()
+    file = f"{runtime.paths.bundle(container.id)}/exec-{exec_id}.json"
+    mark = f"{MARK}={exec_id}"
+    try:
+        await asyncio.to_thread(_write_process, runtime, container, command, mark, file)
+        with step("container.exec", container.id):
+            oci = runtime.handlers[container.facts.handler].runtime
+            return await oci.execute(container.id, file, limit=OUTPUT_LIMIT, timeout=seconds)
+    except (DeadlineExceeded, asyncio.CancelledError) as error:
+        await asyncio.shield(asyncio.to_thread(_kill_marked, runtime, container.status.cgroup, mark.encode()))
+        if isinstance(error, DeadlineExceeded):
+            raise DeadlineExceeded(f"command {command[0]!r} in {container.title} timed out after {seconds} s") from None
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(file)
+
+
+def _write_process(runtime: Runtime, container: Container, command: list[str], mark: str, file: str) -> None:
+    with open(f"{runtime.paths.bundle(container.id)}/config.json", "rb") as config:
+        document = json.load(config)
+    with open(file, "w", encoding="utf-8") as out:
+        json.dump(oci_process.for_exec(document, command, [mark]), out)
+
+
+def _kill_marked(runtime: Runtime, cgroup: str, mark: bytes) -> None:
+    """Kills until nobody with the mark is left; those who fork meanwhile are found in the next round."""
+    while marked := process.with_environment(runtime.host.cgroups.processes(cgroup), mark):
+        for pid in process.descendants(marked):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,56 @@
+"""ReopenContainerLog."""
+
+import asyncio
+import os
+
+from podwright.core.runtime import Runtime
+from podwright.errors import DeadlineExceeded, FailedPrecondition, Internal
+from podwright.kernel import libc
+from podwright.oci import conmon
+from podwright.state.records import Container
+
+REOPEN_SECONDS = 10.0
+
+
+async def reopen_log(runtime: Runtime, container: Container) -> None:
+    """Makes conmon open the log's path anew, and returns when the file is there.
+
+    Raises FailedPrecondition, and makes no file, if the container does not run (critest, kubelet's log rotation).
+    """
+    async with container.lock:
+        if container.status.phase != "running":
+            raise FailedPrecondition(f"container {container.title} is not running: its log cannot be reopened")
+        if not container.facts.log_path:
+            raise FailedPrecondition(f"container {container.title} has no log")
+        await _reopen(runtime.paths.bundle(container.id), container)
+
+
+async def _reopen(bundle: str, container: Container) -> None:
+    path = container.facts.log_path
+    loop = asyncio.get_running_loop()
+    appeared: asyncio.Future[None] = loop.create_future()
+    try:
+        watch = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Internal(f"cannot watch the log of {container.title}: {error}") from error
+
+    def changed() -> None:
+        os.read(watch, 65536)
+        if os.path.exists(path) and not appeared.done():
+            appeared.set_result(None)
+
+    try:
+        libc.inotify_add_watch(watch, os.path.dirname(path), libc.IN_CREATE)
+        rotated = not await asyncio.to_thread(os.path.exists, path)
+        loop.add_reader(watch, changed)
+        conmon.reopen_log(bundle)
+        if rotated:
+            async with asyncio.timeout(REOPEN_SECONDS):
+                await appeared
+    except TimeoutError:
+        raise DeadlineExceeded(f"the conmon of {container.title} did not reopen {path}") from None
+    except OSError as error:
+        raise Internal(f"cannot reopen the log of {container.title}: {error}") from error
+    finally:
+        loop.remove_reader(watch)
+        os.close(watch)

@@ -1,0 +1,36 @@
+"""StartContainer."""
+
+import logging
+
+from podwright.clock import now_ns
+from podwright.core.runtime import Runtime
+from podwright.errors import FailedPrecondition, PodwrightError
+from podwright.state.records import Container
+from podwright.trace import step
+
+logger = logging.getLogger(__name__)
+
+
+async def start_container(runtime: Runtime, container: Container) -> None:
+    """Runs the command of a created container. Raises FailedPrecondition in any other state.
+
+    If the OCI runtime fails the container ends as EXITED with reason StartError, as kubelets know it.
+    """
+    async with container.lock:
+        phase = container.status.phase
+        if phase != "created":
+            raise FailedPrecondition(f"container {container.title} is {phase}: only a created one can be started")
+        if container.sandbox.status.phase != "ready":
+            raise FailedPrecondition(f"the sandbox of container {container.title} is not ready")
+        await runtime.index.update_container(container, phase="starting")
+        try:
+            with step("container.start", container.id):
+                await runtime.handlers[container.facts.handler].runtime.start(container.id)
+        except PodwrightError as error:
+            # Its conmon sees it end and exits.py records the rest.
+            await runtime.index.update_container(container, reason="StartError", message=str(error))
+            assert container.status.process is not None
+            container.status.process.kill()
+            raise
+        await runtime.index.update_container(container, phase="running", started_at=now_ns())
+    logger.info("container %s is running", container.title)

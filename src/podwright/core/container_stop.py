@@ -1,0 +1,83 @@
+"""StopContainer: the stop signal, a grace period that later calls may shorten, then the whole cgroup dies.
+
+There is one loop per container, however many calls wait for it; they end when the exit is recorded (exits.py).
+"""
+
+import asyncio
+import logging
+import signal
+
+from podwright.core.runtime import Runtime
+from podwright.errors import DeadlineExceeded
+from podwright.state.records import Container, Stopping
+from podwright.trace import step
+
+logger = logging.getLogger(__name__)
+
+KILL_SECONDS = 30.0
+"""How long a call waits for a killed container; processes in uninterruptible sleep can defy SIGKILL for ever."""
+KILL_AGAIN_SECONDS = 2.0
+
+
+async def stop_container(runtime: Runtime, container: Container, grace: float) -> None:
+    """Stops the container within `grace` seconds; 0 kills at once. Succeeds if it has exited already.
+
+    Raises DeadlineExceeded if it survives SIGKILL for long; killing goes on.
+    """
+    if container.status.phase in ("exited", "removing"):
+        return
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + grace
+    if container.stopping is None or container.stopping.task is None or container.stopping.task.done():
+        container.stopping = Stopping(deadline)
+        container.stopping.task = runtime.operations.detach(
+            _bring_down(runtime, container, container.stopping), f"stop of {container.title}"
+        )
+    else:
+        container.stopping.shorten(deadline)
+    try:
+        async with asyncio.timeout_at(deadline + KILL_SECONDS):
+            await container.exited.wait()
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"container {container.title} is still there {KILL_SECONDS:.0f} seconds after SIGKILL: "
+            "a process of it may be in uninterruptible sleep"
+        ) from None
+
+
+async def kill_container(runtime: Runtime, container: Container) -> None:
+    """Kills the container and waits for its end; one that is being created is awaited first."""
+    async with container.lock:
+        pass  # a creation under way has ended, well or badly
+    if container.id in runtime.index.containers:
+        await stop_container(runtime, container, 0)
+
+
+async def _bring_down(runtime: Runtime, container: Container, stopping: Stopping) -> None:
+    loop = asyncio.get_running_loop()
+    if container.status.phase == "running" and stopping.deadline > loop.time():
+        with step("container.signal", container.id):
+            assert container.status.process is not None
+            container.status.process.kill(container.facts.stop_signal)
+        while not container.exited.is_set() and (left := stopping.deadline - loop.time()) > 0:
+            await _first_of(container.exited, stopping.sooner, left)
+            stopping.sooner.clear()
+    while not container.exited.is_set():
+        with step("container.kill", container.id):
+            await asyncio.to_thread(_kill, runtime, container)
+        await _first_of(container.exited, container.exited, KILL_AGAIN_SECONDS)
+
+
+async def _first_of(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in {one, other}]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _kill(runtime: Runtime, container: Container) -> None:
+    runtime.host.cgroups.kill(container.status.cgroup)
+    if container.status.process is not None:
+        container.status.process.kill(signal.SIGKILL)

@@ -1,0 +1,33 @@
+"""UpdateContainerResources: new limits, in the cgroup, in the record, and so in ContainerStatus."""
+
+import logging
+
+from podwright.core.runtime import Runtime
+from podwright.cri import v1
+from podwright.errors import FailedPrecondition
+from podwright.oci import resources
+from podwright.state.records import Container
+from podwright.trace import step
+
+logger = logging.getLogger(__name__)
+
+
+async def update_container(runtime: Runtime, container: Container, wanted: v1.LinuxContainerResources) -> None:
+    """Changes those limits that `wanted` sets; zero and empty leave one as it is.
+
+    Raises InvalidArgument, FailedPrecondition if the container has exited.
+    """
+    resources.check(wanted, "linux")
+    async with container.lock:
+        if container.status.phase not in ("created", "running"):
+            raise FailedPrecondition(
+                f"container {container.title} is {container.status.phase}: it has no limits to change"
+            )
+        merged = resources.merged(v1.LinuxContainerResources.FromString(container.status.resources), wanted)
+        notes: list[str] = []
+        document = resources.document(merged, runtime.host, notes)
+        with step("container.update", container.id):
+            await runtime.handlers[container.facts.handler].runtime.update(container.id, document)
+        await runtime.index.update_container(container, resources=merged.SerializeToString())
+    for note in notes:
+        logger.info("container %s: %s", container.title, note)

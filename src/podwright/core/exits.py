@@ -1,0 +1,108 @@
+"""Exits: noticing that a container's conmon has ended, and finding out what became of the container.
+
+A pidfd tells, so nothing is polled. conmon ends after it has written the log and the exit file; a conmon that was
+killed leaves no file, then the container is killed too and its exit code is unknown (255).
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from podwright.clock import now_ns
+from podwright.core.runtime import Runtime
+from podwright.errors import PodwrightError
+from podwright.kernel.process import Pid
+from podwright.oci import conmon
+from podwright.state.records import Container, Sandbox
+from podwright.trace import step
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_EXIT_CODE = 255
+"""Of a container whose end nobody saw. Kubelets treat it as any other failure."""
+
+
+def watch(runtime: Runtime, pid: Pid, ended: Callable[[], Coroutine[Any, Any, None]], doing: str) -> None:
+    """Runs `ended` when the process has ended, at once if it already has."""
+    loop = asyncio.get_running_loop()
+    fd = pid.open()
+    if fd is None:
+        runtime.operations.detach(ended(), doing, contextvars.Context())
+        return
+
+    def readable() -> None:
+        loop.remove_reader(fd)
+        os.close(fd)
+        runtime.operations.detach(ended(), doing, contextvars.Context())
+
+    loop.add_reader(fd, readable)
+
+
+def watch_container(runtime: Runtime, container: Container) -> None:
+    """Watches over a created container until its end."""
+    assert container.status.monitor is not None
+    watch(runtime, container.status.monitor, lambda: container_exited(runtime, container), f"exit of {container.title}")
+
+
+async def container_exited(runtime: Runtime, container: Container) -> None:
+    """Records the end of a container, whose conmon has ended, and releases what only a living one needs."""
+    async with container.lock:
+        if container.status.phase in ("created", "starting", "running"):
+            with step("container.exit", container.id):
+                await _record(runtime, container)
+        try:
+            await runtime.ledger.release(container.id, {"container", "mount"})
+        except PodwrightError as error:  # RemoveContainer, or the next start, tries again
+            logger.warning("%s has exited, but: %s", container.title, error)
+
+
+async def _record(runtime: Runtime, container: Container) -> None:
+    bundle = runtime.paths.bundle(container.id)
+    status = container.status
+    found = await asyncio.to_thread(conmon.exit_code, runtime.paths.exits, container.id)
+    if found is None:
+        logger.error("the conmon of %s ended without an exit code: killing the container", container.title)
+        if status.process:
+            status.process.kill(signal.SIGKILL)
+        code, finished = UNKNOWN_EXIT_CODE, now_ns()
+        reason, message = "Unknown", "the monitor of the container ended before it"
+    else:
+        code, finished = found
+        out_of_memory = await asyncio.to_thread(_out_of_memory, runtime, status.cgroup, bundle)
+        reason = "Completed" if code == 0 else "OOMKilled" if out_of_memory else "Error"
+        message = ""
+    await asyncio.to_thread(runtime.host.cgroups.kill, status.cgroup)  # those whom process 1 did not take along
+    await runtime.index.update_container(
+        container,
+        phase="exited",
+        exit_code=code,
+        finished_at=max(finished, status.started_at),
+        reason=status.reason or reason,
+        message=status.message or message,
+    )
+    logger.info("%s has exited with code %d (%s)", container.title, code, reason)
+
+
+def _out_of_memory(runtime: Runtime, cgroup: str, bundle: str) -> bool:
+    """The cgroup's own count, or, where systemd has already removed the cgroup, what conmon saw."""
+    if runtime.host.cgroups.exists(cgroup):
+        return runtime.host.cgroups.oom_kills(cgroup) > 0
+    return conmon.was_out_of_memory(bundle)
+
+
+def watch_infra(runtime: Runtime, sandbox: Sandbox) -> None:
+    """Watches over process 1 of the sandbox's PID namespace: without it the sandbox is no longer ready."""
+    assert sandbox.status.infra_monitor is not None
+
+    async def ended() -> None:
+        if sandbox.status.phase == "ready":
+            logger.warning("process 1 of sandbox %s has ended", sandbox.title)
+            with contextlib.suppress(PodwrightError):
+                await runtime.index.update_sandbox(sandbox, phase="stopped")
+
+    watch(runtime, sandbox.status.infra_monitor, ended, f"end of the infra process of {sandbox.title}")

@@ -1,0 +1,138 @@
+"""Work that is known by the name of what it makes.
+
+A kubelet whose deadline passes asks again for the same sandbox or container. Then the work that is under way is
+joined, or its result, if it came too late, is handed over; "name is reserved" never heals by waiting (containerd's
+best known complaint). A result that nobody asks for is disposed of after a while.
+
+Owns no locks: objects have their own.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from podwright.errors import Aborted
+from podwright.trace import Stage, current_stage
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[], Coroutine[Any, Any, str]]
+Dispose = Callable[[str], Coroutine[Any, Any, None]]
+
+KEEP_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class _Making:
+    fingerprint: bytes
+    dispose: Dispose
+    task: "asyncio.Task[str]"
+    stage: Stage
+    waiting: int = 0
+    expiry: asyncio.TimerHandle | None = field(default=None)
+
+
+class Operations:
+    """The creations of this daemon that are under way or whose result has not been fetched."""
+
+    def __init__(self) -> None:
+        self._making: dict[str, _Making] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def make(self, name: str, fingerprint: bytes, work: Work, dispose: Dispose) -> str:
+        """Returns the id that `work` makes, or that work begun earlier under this name makes or has made.
+
+        `dispose` removes what was made, by its id, if nobody comes for it.
+
+        The work goes on when the caller is cancelled. Raises Aborted, naming the stage, if something else is under
+        way under the name: `fingerprint`, the request, tells. Raises what the work raises.
+        """
+        making = self._making.get(name)
+        if making is None:
+            making = self._begin(name, fingerprint, work, dispose)
+        elif making.fingerprint != fingerprint:
+            raise Aborted(
+                f'"{name}" is being made with another configuration, at stage "{making.stage.name}": try again'
+            )
+        else:
+            logger.info("joining the work on %s, at stage %s", name, making.stage.name)
+        if making.expiry:
+            making.expiry.cancel()
+            making.expiry = None
+        making.waiting += 1
+        try:
+            result = await asyncio.shield(making.task)
+        except asyncio.CancelledError:
+            making.waiting -= 1
+            if making.task.done():
+                self._unfetched(name, making)
+            raise
+        except BaseException:
+            making.waiting -= 1
+            raise
+        making.waiting -= 1
+        self._making.pop(name, None)
+        return result
+
+    def stage(self, name: str) -> str | None:
+        """Where the work under this name is, if any is under way."""
+        making = self._making.get(name)
+        return making.stage.name if making and not making.task.done() else None
+
+    def detach(
+        self, work: Coroutine[Any, Any, Any], doing: str, context: contextvars.Context | None = None
+    ) -> "asyncio.Task[Any]":
+        """Runs `work` to its end whatever becomes of the caller. Failures are logged with `doing`.
+
+        It belongs to the present request, or to none with an empty `context`.
+        """
+        task = asyncio.get_running_loop().create_task(work, context=context)
+        self._background.add(task)
+
+        def finished(ended: "asyncio.Task[Any]") -> None:
+            self._background.discard(ended)
+            if not ended.cancelled() and ended.exception() is not None:
+                logger.debug("%s: %s", doing, ended.exception())
+
+        task.add_done_callback(finished)
+        return task
+
+    async def settle(self) -> None:
+        """Waits for all work under way; for the end of the daemon."""
+        while tasks := {*self._background, *(m.task for m in self._making.values() if not m.task.done())}:
+            await asyncio.wait(tasks)
+
+    def _begin(self, name: str, fingerprint: bytes, work: Work, dispose: Dispose) -> _Making:
+        stage = Stage()
+        token = current_stage.set(stage)
+        try:
+            task = asyncio.get_running_loop().create_task(work())
+        finally:
+            current_stage.reset(token)
+        making = _Making(fingerprint, dispose, task, stage)
+        self._making[name] = making
+        task.add_done_callback(lambda _: self._finished(name, making))
+        return making
+
+    def _finished(self, name: str, making: _Making) -> None:
+        if making.task.cancelled() or making.task.exception() is not None:
+            self._making.pop(name, None)
+            if not making.waiting and not making.task.cancelled():
+                logger.warning("%s could not be made, and its caller has left: %s", name, making.task.exception())
+        elif not making.waiting:
+            self._unfetched(name, making)
+
+    def _unfetched(self, name: str, making: _Making) -> None:
+        if not making.waiting and self._making.get(name) is making and making.task.exception() is None:
+            logger.info("%s was made after its caller had left; it is kept for the next try", name)
+            loop = asyncio.get_running_loop()
+            making.expiry = loop.call_later(KEEP_SECONDS, self._expire, name, making)
+
+    def _expire(self, name: str, making: _Making) -> None:
+        if self._making.get(name) is making and not making.waiting:
+            del self._making[name]
+            logger.info("nobody came for %s: removing it", name)
+            self.detach(making.dispose(making.task.result()), f"removing {name}")

@@ -1,0 +1,72 @@
+"""Where things lie. The only place that joins path names of ours.
+
+`state` lives as long as the processes (a tmpfs, gone after a reboot); `root` stays.
+"""
+
+from dataclasses import dataclass
+
+from podwright.kernel.namespaces import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The directories of one daemon; several daemons with different ones live side by side."""
+
+    state: str = "/run/podwright"
+    root: str = "/var/lib/podwright"
+    network_namespaces: str = "/run/netns"
+    """Where the pins of network namespaces are: where `ip netns` looks, and CNI agents that run in pods."""
+
+    @property
+    def database(self) -> str:
+        """state.db."""
+        return f"{self.root}/state.db"
+
+    @property
+    def images(self) -> str:
+        """The image store."""
+        return f"{self.root}/images"
+
+    @property
+    def exits(self) -> str:
+        """Files with exit codes, by container id, written by conmon."""
+        return f"{self.state}/exits"
+
+    def runtime_root(self, handler: str) -> str:
+        """Where an OCI runtime keeps its state."""
+        return f"{self.state}/runtimes/{handler}"
+
+    def sandbox(self, sandbox_id: str) -> str:
+        """The files of a sandbox: resolv.conf, hosts, hostname, shm, pins."""
+        return f"{self.state}/sandboxes/{sandbox_id}"
+
+    def pin(self, sandbox_id: str, kind: Kind) -> str:
+        """The pin of a namespace of a sandbox."""
+        if kind == "net":
+            return f"{self.network_namespaces}/podwright-{sandbox_id}"
+        return f"{self.sandbox(sandbox_id)}/{kind}"
+
+    def infra_bundle(self, sandbox_id: str) -> str:
+        """The bundle of process 1 of a shared PID namespace."""
+        return f"{self.sandbox(sandbox_id)}/infra"
+
+    def bundle(self, container_id: str) -> str:
+        """The OCI bundle of a container, with conmon's files in it."""
+        return f"{self.state}/containers/{container_id}"
+
+    def rootfs(self, container_id: str) -> str:
+        """Where the root file system of a container is mounted."""
+        return f"{self.bundle(container_id)}/rootfs"
+
+    def container(self, container_id: str) -> str:
+        """What a container writes: its upper directory and its anonymous volumes."""
+        return f"{self.root}/containers/{container_id}"
+
+    @property
+    def boot_marker(self) -> str:
+        """Says which boot the state directory belongs to."""
+        return f"{self.state}/boot-id"
+
+    def object_directories(self) -> tuple[str, ...]:
+        """Directories whose entries are named by ids."""
+        return (f"{self.state}/sandboxes", f"{self.state}/containers", f"{self.root}/containers")

@@ -1,0 +1,82 @@
+"""How each kind of resource in the ledger is released. Every function succeeds where there is nothing (left) to
+release.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Mapping
+
+from podwright.core.ledger import Kind, Release, Resource
+from podwright.core.runtime import Runtime
+from podwright.errors import Internal
+from podwright.kernel import mounts, namespaces
+from podwright.oci import conmon
+
+DEATH_SECONDS = 10.0
+"""How long the killed processes of a cgroup may take to die before the attempt is given up, to be made again later."""
+
+
+def release_functions(runtime: Runtime) -> Mapping[Kind, Release]:
+    """The functions by kind."""
+
+    async def directory(resource: Resource) -> None:
+        await asyncio.to_thread(_remove_tree, resource.args["path"])
+
+    async def mount(resource: Resource) -> None:
+        await asyncio.to_thread(mounts.umount, resource.args["path"])
+
+    async def pin(resource: Resource) -> None:
+        await asyncio.to_thread(namespaces.unpin, resource.args["path"])
+
+    async def network(resource: Resource) -> None:
+        await runtime.network.detach(resource.owner)
+
+    async def cgroup(resource: Resource) -> None:
+        await asyncio.to_thread(_remove_cgroup, runtime, resource.args["path"])
+
+    async def container(resource: Resource) -> None:
+        await asyncio.to_thread(_kill_container, runtime, resource)
+        handler = runtime.handlers.get(resource.args["handler"])
+        if handler is None:
+            raise Internal(f'the handler "{resource.args["handler"]}" is no longer configured')
+        await handler.runtime.delete(resource.args["id"])
+        await asyncio.to_thread(_remove_cgroup, runtime, resource.args["cgroup"])
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{runtime.paths.exits}/{resource.args['id']}")
+
+    return {
+        "directory": directory,
+        "mount": mount,
+        "pin": pin,
+        "network": network,
+        "cgroup": cgroup,
+        "container": container,
+    }
+
+
+def _remove_tree(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def _kill_container(runtime: Runtime, resource: Resource) -> None:
+    """Nobody may be left who writes to the root file system or makes the cgroup anew: neither the container nor its
+    conmon.
+    """
+    cgroup = resource.args["cgroup"]
+    known = runtime.index.containers.get(resource.owner)
+    if known is None or known.status.process is None:
+        # A creation that failed or was cut off: conmon, or the OCI runtime below it, may be at work still.
+        for pid in conmon.find_processes(resource.args["bundle"]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    runtime.host.cgroups.kill(cgroup)
+    if not runtime.host.cgroups.wait_empty(cgroup, DEATH_SECONDS):
+        raise Internal(f"processes in cgroup {cgroup} do not die; they may be in uninterruptible sleep")
+
+
+def _remove_cgroup(runtime: Runtime, path: str) -> None:
+    runtime.host.cgroups.remove(path)

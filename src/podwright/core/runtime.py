@@ -1,0 +1,69 @@
+"""The runtime: its collaborators in one value, handed to every operation.
+
+Owns no behaviour but the choice of a handler; each operation is a module of its own beside this one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from podwright.core.ledger import Ledger
+from podwright.core.operations import Operations
+from podwright.core.paths import Paths
+from podwright.errors import InvalidArgument
+from podwright.images.service import Images
+from podwright.network.attachments import Network
+from podwright.oci.features import Features
+from podwright.oci.host import Host
+from podwright.oci.runtime import OciRuntime
+from podwright.state.index import Index
+from podwright.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """An OCI runtime that RuntimeClass objects can name."""
+
+    runtime: OciRuntime
+    features: Features
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What operations have to know of the configuration."""
+
+    conmon: str
+    infra_program: str
+    """Process 1 of a shared PID namespace: static, reaps, ends on SIGTERM (catatonit)."""
+    default_handler: str
+    default_cgroup_parent: str
+    shm_bytes: int
+    open_files: int
+    """RLIMIT_NOFILE of containers; 0 for the daemon's own."""
+
+
+@dataclass(slots=True)
+class Runtime:
+    """All that an operation may use."""
+
+    settings: Settings
+    paths: Paths
+    host: Host
+    handlers: Mapping[str, Handler]
+    store: Store
+    index: Index
+    ledger: Ledger
+    operations: Operations
+    images: Images
+    network: Network
+
+    def handler(self, name: str) -> Handler:
+        """The handler of this name; the default one for the empty name. Raises InvalidArgument."""
+        found = self.handlers.get(name or self.settings.default_handler)
+        if found is None:
+            known = ", ".join(sorted(self.handlers))
+            raise InvalidArgument(f'runtime_handler: there is no handler "{name}", but {known}')
+        return found
+
+    def uses_image(self, image_id: str) -> bool:
+        """Whether a container is made of the image."""
+        return any(container.facts.image_id == image_id for container in self.index.containers.values())

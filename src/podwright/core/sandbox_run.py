@@ -1,0 +1,232 @@
+"""RunPodSandbox: namespaces, files, network and, where containers share a PID namespace, its process 1.
+
+No pause container and no image: the namespaces are pinned by bind mounts (kernel/namespaces.py).
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+from podwright.clock import now_ns
+from podwright.core import exits, view
+from podwright.core.ledger import Kind as ResourceKind
+from podwright.core.runtime import Handler, Runtime
+from podwright.core.sandbox_remove import remove_by_id
+from podwright.cri import v1
+from podwright.errors import AlreadyExists, PodwrightError
+from podwright.ids import new_id
+from podwright.kernel import mounts, namespaces
+from podwright.kernel.namespaces import Kind, Wanted
+from podwright.network.dns import resolv_conf
+from podwright.network.request import AttachRequest, Dns, PortMapping
+from podwright.oci import conmon, infra, resources, validate
+from podwright.oci import namespaces as oci_namespaces
+from podwright.state.records import Sandbox, SandboxFacts, SandboxStatus, sandbox_name
+from podwright.state.store import Statement
+from podwright.trace import step
+
+logger = logging.getLogger(__name__)
+
+HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+"""For containers that bring no /etc/hosts of their own; kubelets always do."""
+
+
+async def run_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str) -> str:
+    """Makes a ready sandbox and returns its id. On failure nothing of it is left.
+
+    Asking again for the same sandbox joins the work under way or takes its result (operations.py). Raises
+    InvalidArgument, AlreadyExists, and what network and handler raise.
+    """
+    handler = runtime.handler(requested_handler)
+    validate.sandbox(config, runtime.host, handler.features)
+    name = sandbox_name(config.metadata)
+    fingerprint = config.SerializeToString(deterministic=True) + requested_handler.encode()
+    return await runtime.operations.make(
+        name,
+        fingerprint,
+        lambda: _make(runtime, config, requested_handler, handler),
+        lambda sandbox_id: remove_by_id(runtime, sandbox_id),
+    )
+
+
+async def _make(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str, handler: Handler) -> str:
+    holder = runtime.index.holder(sandbox_name(config.metadata))
+    if holder is not None:
+        raise AlreadyExists(f'a sandbox with this name, namespace, uid and attempt exists: "{holder}"')
+    sandbox = Sandbox(*_records(runtime, config, requested_handler, handler))
+    pins = view.pins(runtime.paths, sandbox.id, config)
+    async with sandbox.lock:
+        await runtime.index.add_sandbox(sandbox, *_enter_resources(runtime, sandbox, pins))
+        try:
+            with step("sandbox.files", sandbox.id):
+                await asyncio.to_thread(_make_files, runtime, sandbox)
+            if pins:
+                with step("sandbox.namespaces", sandbox.id):
+                    await asyncio.to_thread(namespaces.create, _wanted(sandbox, pins))
+            ips: tuple[str, ...] = ()
+            if "net" in pins:
+                with step("sandbox.network", sandbox.id):
+                    ips = (await runtime.network.attach(_attach_request(sandbox, pins["net"]))).ips
+            if view.shares_pid_namespace(config):
+                with step("sandbox.infra", sandbox.id):
+                    await _start_infra(runtime, sandbox, handler)
+            await runtime.index.update_sandbox(sandbox, phase="ready", ips=ips)
+        except BaseException as error:
+            await _undo(runtime, sandbox, error)
+            raise
+    logger.info("sandbox %s is ready%s", sandbox.title, f" at {', '.join(ips)}" if ips else "")
+    return sandbox.id
+
+
+def _records(
+    runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str, handler: Handler
+) -> tuple[str, v1.PodSandboxConfig, SandboxFacts, SandboxStatus]:
+    sandbox_id = new_id()
+    parent = config.linux.cgroup_parent or runtime.settings.default_cgroup_parent.format(id=sandbox_id)
+    facts = SandboxFacts(
+        created_at=now_ns(),
+        requested_handler=requested_handler,
+        handler=handler.runtime.name,
+        cgroup_parent=parent,
+        # systemd removes slices that are empty by itself
+        cgroup_is_ours=runtime.host.driver == "cgroupfs" and not runtime.host.cgroups.exists(parent),
+    )
+    return sandbox_id, config, facts, SandboxStatus(phase="creating")
+
+
+def _enter_resources(runtime: Runtime, sandbox: Sandbox, pins: Mapping[Kind, str]) -> list[Statement]:
+    """All that the sandbox will have on the host, in the order in which it is made."""
+    paths, config = runtime.paths, sandbox.config
+    made: list[tuple[ResourceKind, Mapping[str, str]]] = [("directory", {"path": paths.sandbox(sandbox.id)})]
+    if sandbox.facts.cgroup_is_ours:
+        made.append(("cgroup", {"path": sandbox.facts.cgroup_parent}))
+    if "ipc" in pins:
+        made.append(("mount", {"path": view.shm(paths, sandbox.id, config)}))
+    made += [("pin", {"kind": kind, "path": path}) for kind, path in pins.items()]
+    if "net" in pins:
+        made.append(("network", {}))
+    if view.shares_pid_namespace(config):
+        container: dict[str, str] = {
+            "handler": sandbox.facts.handler,
+            "id": sandbox.id,
+            "bundle": paths.infra_bundle(sandbox.id),
+            "cgroup": resources.cgroup(sandbox.facts.cgroup_parent, sandbox.id, runtime.host.driver),
+        }
+        made += [("container", container), ("pin", {"kind": "pid", "path": paths.pin(sandbox.id, "pid")})]
+    return runtime.ledger.enter(sandbox.id, *made)
+
+
+def _make_files(runtime: Runtime, sandbox: Sandbox) -> None:
+    config = sandbox.config
+    directory = runtime.paths.sandbox(sandbox.id)
+    os.mkdir(directory, 0o711)
+    dns = _dns(config)
+    hostname = config.hostname or os.uname().nodename
+    texts = {"resolv.conf": resolv_conf(dns), "hosts": HOSTS, "hostname": hostname + "\n"}
+    owner = _root_of(config)
+    for name, text in texts.items():
+        with open(f"{directory}/{name}", "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o644)
+            os.fchown(file.fileno(), *owner)
+    shm = view.shm(runtime.paths, sandbox.id, config)
+    if shm.startswith(directory):
+        os.mkdir(shm)
+        mounts.tmpfs(shm, size=runtime.settings.shm_bytes, mode=0o1777)
+        os.chown(shm, *owner)
+    if config.log_directory:
+        os.makedirs(config.log_directory, mode=0o755, exist_ok=True)
+
+
+def _root_of(config: v1.PodSandboxConfig) -> tuple[int, int]:
+    """Who is root inside: the first id of the user namespace, if there is one."""
+    options = config.linux.security_context.namespace_options.userns_options
+    if options.mode == v1.POD and options.uids and options.gids:
+        return options.uids[0].host_id, options.gids[0].host_id
+    return 0, 0
+
+
+def _wanted(sandbox: Sandbox, pins: Mapping[Kind, str]) -> Wanted:
+    facts = sandbox.config.linux.security_context.namespace_options.userns_options
+    return Wanted(
+        pins=pins,
+        hostname=sandbox.config.hostname,
+        sysctls=dict(sandbox.config.linux.sysctls),
+        uids=oci_namespaces.mappings(facts.uids),
+        gids=oci_namespaces.mappings(facts.gids),
+    )
+
+
+def _dns(config: v1.PodSandboxConfig) -> Dns | None:
+    if not config.HasField("dns_config"):
+        return None
+    dns = config.dns_config
+    return Dns(tuple(dns.servers), tuple(dns.searches), tuple(dns.options))
+
+
+_PROTOCOLS: Mapping[v1.Protocol, Literal["tcp", "udp", "sctp"]] = {v1.TCP: "tcp", v1.UDP: "udp", v1.SCTP: "sctp"}
+
+
+def _attach_request(sandbox: Sandbox, netns: str) -> AttachRequest:
+    config = sandbox.config
+    return AttachRequest(
+        sandbox_id=sandbox.id,
+        netns=netns,
+        name=config.metadata.name,
+        namespace=config.metadata.namespace,
+        uid=config.metadata.uid,
+        annotations=dict(config.annotations),
+        port_mappings=[
+            PortMapping(m.container_port, m.host_port, _PROTOCOLS[m.protocol], m.host_ip) for m in config.port_mappings
+        ],
+        dns=_dns(config),
+        cgroup_parent=sandbox.facts.cgroup_parent,
+    )
+
+
+async def _start_infra(runtime: Runtime, sandbox: Sandbox, handler: Handler) -> None:
+    """Runs process 1 of the PID namespace that the containers will share, and pins the namespace."""
+    bundle = runtime.paths.infra_bundle(sandbox.id)
+    await asyncio.to_thread(_make_infra_bundle, runtime, sandbox, handler, bundle)
+    creation = conmon.Creation(
+        program=runtime.settings.conmon,
+        runtime=handler.runtime,
+        container_id=sandbox.id,
+        name=f"{sandbox.config.metadata.name}-infra",
+        bundle=bundle,
+        exits=runtime.paths.exits,
+    )
+    made = await conmon.create(creation)
+    await handler.runtime.start(sandbox.id)
+    await asyncio.to_thread(namespaces.pin, f"/proc/{made.container.pid}/ns/pid", runtime.paths.pin(sandbox.id, "pid"))
+    await runtime.index.update_sandbox(sandbox, infra=made.container, infra_monitor=made.monitor)
+    exits.watch_infra(runtime, sandbox)
+
+
+def _make_infra_bundle(runtime: Runtime, sandbox: Sandbox, handler: Handler, bundle: str) -> None:
+    rootfs = f"{bundle}/rootfs"
+    os.makedirs(rootfs, mode=0o755)
+    notes: list[str] = []
+    described = view.sandbox_view(runtime.paths, sandbox)
+    document = infra.build(described, runtime.settings.infra_program, rootfs, runtime.host, handler.features, notes)
+    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    for note in notes:
+        logger.info("infra process of sandbox %s: %s", sandbox.title, note)
+
+
+async def _undo(runtime: Runtime, sandbox: Sandbox, cause: BaseException) -> None:
+    """Leaves nothing behind; what cannot be undone now is noted with the cause, and tidy.py tries again."""
+    try:
+        await abandon_sandbox(runtime, sandbox)
+    except PodwrightError as error:
+        cause.add_note(f"and it could not be undone yet: {error}")
+
+
+async def abandon_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
+    """Removes a sandbox that never became ready. The caller holds its lock."""
+    await runtime.ledger.release(sandbox.id)
+    await runtime.index.drop_sandbox(sandbox)

@@ -1,0 +1,90 @@
+"""Bringing unfinished business to its end: what a crash, or a failed clean-up, has left half-made or half-removed.
+
+Runs once at the start and then every few seconds; most of the time there is nothing to do, and finding that out costs
+a look at the records in memory.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from podwright.core.container_create import abandon_container
+from podwright.core.container_remove import remove_container
+from podwright.core.ledger import Kind
+from podwright.core.runtime import Runtime
+from podwright.core.sandbox_remove import remove_sandbox
+from podwright.core.sandbox_run import abandon_sandbox
+from podwright.core.sandbox_stop import LIVE, stop_sandbox
+from podwright.errors import PodwrightError
+from podwright.state.records import Container, Sandbox
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 10.0
+AT_ONCE = 16
+
+
+async def tidy_for_ever(runtime: Runtime) -> None:
+    """Tidies up now and again; ends by cancellation."""
+    while True:
+        await asyncio.sleep(PERIOD_SECONDS)
+        await tidy(runtime)
+
+
+async def tidy(runtime: Runtime) -> None:
+    """Finishes what can be finished. What fails is logged, and is tried again the next time."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def attempt(what: str, work: Coroutine[Any, Any, None]) -> None:
+        async with room:
+            try:
+                await work
+            except (PodwrightError, OSError) as error:
+                logger.warning("%s: %s", what, error)
+
+    await asyncio.gather(*(attempt(what, work) for what, work in _unfinished(runtime)))
+
+
+def _unfinished(runtime: Runtime) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    """All that is neither as it should be nor being worked on this moment: work holds the lock of its object."""
+    for container in list(runtime.index.containers.values()):
+        if container.lock.locked():
+            continue
+        if container.status.phase == "creating":
+            yield f"undoing container {container.title}", _abandon_container(runtime, container)
+        elif container.status.phase == "removing":
+            yield f"removing container {container.title}", remove_container(runtime, container)
+        elif container.status.phase == "exited" and _has(runtime, container, {"container", "mount"}):
+            yield f"cleaning up container {container.title}", _release(runtime, container)
+    for sandbox in list(runtime.index.sandboxes.values()):
+        if sandbox.lock.locked():
+            continue
+        if sandbox.status.phase == "creating":
+            yield f"undoing sandbox {sandbox.title}", _abandon_sandbox(runtime, sandbox)
+        elif sandbox.status.phase == "stopped" and _has(runtime, sandbox, LIVE):
+            yield f"stopping sandbox {sandbox.title}", stop_sandbox(runtime, sandbox)
+        elif sandbox.status.phase == "removing":
+            yield f"removing sandbox {sandbox.title}", remove_sandbox(runtime, sandbox)
+    known = runtime.index.sandboxes.keys() | runtime.index.containers.keys()
+    for owner in runtime.ledger.owners() - known:
+        yield f"cleaning up after {owner}", runtime.ledger.release(owner)
+
+
+def _has(runtime: Runtime, owner: Container | Sandbox, kinds: set[Kind]) -> bool:
+    return any(resource.kind in kinds for resource in runtime.ledger.of(owner.id))
+
+
+async def _release(runtime: Runtime, container: Container) -> None:
+    async with container.lock:
+        await runtime.ledger.release(container.id, {"container", "mount"})
+
+
+async def _abandon_container(runtime: Runtime, container: Container) -> None:
+    async with container.lock:
+        await abandon_container(runtime, container)
+
+
+async def _abandon_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
+    async with sandbox.lock:
+        await abandon_sandbox(runtime, sandbox)
