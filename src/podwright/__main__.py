@@ -1,0 +1,7 @@
+"""`python -m podwright` is `podwright`."""
+
+import sys
+
+from podwright.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,174 @@
+"""The configuration file: every key, with its default and what it means.
+
+`podwright config default` prints it; the comments there are the texts below the keys here. Unknown keys and values of
+the wrong type are refused with the name of the key.
+"""
+
+import ast
+import inspect
+import tomllib
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from podwright.errors import InvalidArgument
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file."""
+
+
+class Endpoints(Section, frozen=True):
+    """[endpoints]"""
+
+    runtime: str = "unix:///run/podwright/podwright.sock"
+    """Unix socket of RuntimeService, and of ImageService if that has none of its own."""
+    image: str = ""
+    """Unix socket of ImageService. Empty: the same as runtime."""
+    mode: str = "0660"
+    """Access mode of the sockets."""
+
+
+class Directories(Section, frozen=True):
+    """[directories]"""
+
+    root: str = "/var/lib/podwright"
+    """What survives a reboot: images, written files of containers, state.db."""
+    state: str = "/run/podwright"
+    """What lives as long as the processes: bundles, pinned namespaces. Should be a tmpfs."""
+    network_namespaces: str = "/run/netns"
+    """Where network namespaces are pinned, so that `ip netns` and CNI agents find them."""
+
+
+class HandlerConfig(Section, frozen=True):
+    """[runtime.handlers.<name>]"""
+
+    program: str
+    """The OCI runtime: crun, runc or one with their command line."""
+
+
+class RuntimeConfig(Section, frozen=True):
+    """[runtime]"""
+
+    default_handler: str = ""
+    """The handler of pods without a RuntimeClass. Empty: crun, or runc where crun is not installed."""
+    conmon: str = "conmon"
+    """The monitor of containers."""
+    infra_program: str = "catatonit"
+    """Process 1 where the containers of a pod share a PID namespace; a static program."""
+    shm_size: Annotated[int, Meta(ge=4096)] = 64 << 20
+    """Bytes of a pod's /dev/shm."""
+    open_files: Annotated[int, Meta(ge=0)] = 1048576
+    """RLIMIT_NOFILE of containers, lowered to what the daemon may give. 0: the daemon's own."""
+    handlers: dict[str, HandlerConfig] = field(default_factory=dict)
+    """Handlers by name, as RuntimeClass objects call them. None: crun and runc, where installed."""
+
+
+class Cgroup(Section, frozen=True):
+    """[cgroup]"""
+
+    driver: Literal["auto", "systemd", "cgroupfs"] = "auto"
+    """Who makes cgroups; kubelets ask for it. auto: systemd where it runs."""
+    parent: str = ""
+    """The cgroup of pods for which no client names one; {id} is the sandbox's. Empty: by the driver."""
+
+
+class NetworkConfig(Section, frozen=True):
+    """[network]"""
+
+    config_dir: str = "/etc/cni/net.d"
+    """CNI configurations; the first by name is used."""
+    plugin_dirs: list[str] = field(default_factory=lambda: ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"])
+    """Where CNI plugins are."""
+    template: str = ""
+    """Rendered into config_dir when the kubelet tells the pod CIDR. Empty: the CIDR is not used."""
+
+
+class ImagesConfig(Section, frozen=True):
+    """[images]"""
+
+    registry_dirs: list[str] = field(
+        default_factory=lambda: ["/etc/podwright/certs.d", "/etc/containerd/certs.d", "/etc/docker/certs.d"]
+    )
+    """Directories with <registry>/hosts.toml: mirrors, TLS, headers."""
+    pinned: list[str] = field(default_factory=list)
+    """Names of images that garbage collection must not remove."""
+
+
+class Log(Section, frozen=True):
+    """[log]"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+    format: Literal["text", "json"] = "text"
+    """One line an event, to stderr."""
+
+
+class Config(Section, frozen=True):
+    """The whole file."""
+
+    endpoints: Endpoints = Endpoints()
+    directories: Directories = Directories()
+    runtime: RuntimeConfig = RuntimeConfig()
+    cgroup: Cgroup = Cgroup()
+    network: NetworkConfig = NetworkConfig()
+    images: ImagesConfig = ImagesConfig()
+    log: Log = Log()
+
+
+def parse(text: str, source: str) -> Config:
+    """Reads a configuration. Raises InvalidArgument with `source` and the key at fault."""
+    try:
+        return msgspec.convert(tomllib.loads(text), Config)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise InvalidArgument(f"{source}: {error}") from None
+
+
+def load(path: str | None) -> Config:
+    """The configuration in the file, or the defaults for None. Raises InvalidArgument."""
+    if path is None:
+        return Config()
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parse(file.read(), path)
+    except OSError as error:
+        raise InvalidArgument(f"{path}: {error.strerror}") from None
+
+
+def default_text() -> str:
+    """The defaults as a commented TOML file."""
+    lines = ["# Podwright's configuration. Every key is shown with its default.", ""]
+    config = Config()
+    for section in msgspec.structs.fields(Config):
+        table = getattr(config, section.name)
+        lines.append(f"[{section.name}]")
+        for key, description in _descriptions(type(table)).items():
+            value = getattr(table, key)
+            lines.append(f"# {description}")
+            lines.append(f"# [{section.name}.{key}.NAME]" if isinstance(value, dict) else f"{key} = {_toml(value)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _descriptions(section: type[Section]) -> dict[str, str]:
+    """The text below each key of a section, from the source."""
+    (definition,) = ast.parse(inspect.getsource(section)).body
+    assert isinstance(definition, ast.ClassDef)
+    found: dict[str, str] = {}
+    for statement, following in zip(definition.body, definition.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            assert isinstance(following, ast.Expr)
+            assert isinstance(following.value, ast.Constant)
+            found[statement.target.id] = str(following.value.value)
+    return found
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,208 @@
+"""`podwright serve`: reads the configuration, puts the runtime together, recovers, serves, and leaves when told to.
+
+The only place where collaborators are made. Ending it, by whatever signal, touches no container.
+"""
+
+import argparse
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+
+from podwright import __version__, log
+from podwright.core.ledger import Ledger
+from podwright.core.operations import Operations
+from podwright.core.paths import Paths
+from podwright.core.recovery import recover, sweep
+from podwright.core.release import release_functions
+from podwright.core.runtime import Handler, Runtime, Settings
+from podwright.core.tidy import tidy, tidy_for_ever
+from podwright.daemon import config as configuration
+from podwright.daemon import host_setup
+from podwright.daemon.config import Config
+from podwright.errors import FailedPrecondition, PodwrightError
+from podwright.images.model import ImageSettings
+from podwright.images.service import Images
+from podwright.kernel import cgroups
+from podwright.kernel.run import PATH, prepare_loop
+from podwright.network.attachments import Network
+from podwright.network.config import Settings as NetworkSettings
+from podwright.oci import features
+from podwright.oci.host import Host
+from podwright.oci.runtime import OciRuntime
+from podwright.server.serve import Server
+from podwright.state.index import Index
+from podwright.state.store import Store
+
+logger = logging.getLogger("podwright")
+
+KERNEL_THREADS = 32
+"""For mounts, file trees and the like: enough that fifty pods at once do not queue for a slow disk."""
+SETTLE_SECONDS = 30.0
+
+
+def main(arguments: list[str]) -> int:
+    """`podwright serve …` and `podwright config …`, the command first. Returns the exit status."""
+    command, *rest = arguments
+    try:
+        return _config(rest) if command == "config" else _run(rest)
+    except PodwrightError as error:
+        print(f"podwright {command}: {error}", file=sys.stderr)
+        return 1
+
+
+def _config(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="podwright config", description="Show or check the daemon's configuration.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("default", help="print a file with every key, its default and what it means")
+    actions.add_parser("check", help="say what is wrong with a file").add_argument("file")
+    options = parser.parse_args(arguments)
+    if options.action == "default":
+        print(configuration.default_text())
+    else:
+        configuration.load(options.file)
+    return 0
+
+
+def _run(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="podwright serve", description="Serve the Container Runtime Interface.")
+    parser.add_argument("--config", help="configuration file (TOML); see `podwright config default`")
+    parser.add_argument("--runtime-endpoint", help="unix socket of RuntimeService, over the configuration's")
+    parser.add_argument("--image-endpoint", help="unix socket of ImageService, over the configuration's")
+    parser.add_argument("--ready-fd", type=int, help="write a line to this file descriptor when serving")
+    options = parser.parse_args(arguments)
+    config = configuration.load(options.config)
+    log.setup(config.log.level, config.log.format)
+    return _serve_here(config, options)
+
+
+def _serve_here(config: Config, options: argparse.Namespace) -> int:
+    if os.geteuid() != 0:
+        raise FailedPrecondition("root is needed: namespaces, mounts and cgroups are made")
+    os.environ["PATH"] = PATH
+    os.umask(0o022)
+    paths = Paths(config.directories.state, config.directories.root, config.directories.network_namespaces)
+    host_setup.lock(paths)
+    host_setup.make_directories(paths)
+    host_setup.hide_unified_controllers(paths, cgroups.detect())
+    endpoints = (options.runtime_endpoint or config.endpoints.runtime, options.image_endpoint or config.endpoints.image)
+    return asyncio.run(_serve(config, paths, endpoints, options.ready_fd))
+
+
+async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready_fd: int | None) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(KERNEL_THREADS, "podwright"))
+    prepare_loop()
+    runtime = await _assemble(config, paths)
+    await recover(runtime)
+    await runtime.images.start()
+    server = Server(runtime)
+    runtime_endpoint, image_endpoint = endpoints
+    await server.start(runtime_endpoint, image_endpoint, int(config.endpoints.mode, 8))
+    leave = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave.set)
+    _tell_ready(ready_fd)
+    logger.info("podwright %s serves on %s", __version__, runtime_endpoint)
+    await asyncio.to_thread(sweep, runtime)
+    await tidy(runtime)
+    tidying = loop.create_task(tidy_for_ever(runtime))
+    await leave.wait()
+    logger.info("leaving; containers go on")
+    tidying.cancel()
+    await server.stop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await runtime.operations.settle()
+    await runtime.images.close()
+    await runtime.network.close()
+    runtime.store.close()
+    return 0
+
+
+async def _assemble(config: Config, paths: Paths) -> Runtime:
+    host = Host.probe(driver=config.cgroup.driver)
+    handlers = await _handlers(config, paths, systemd_cgroup=host.driver == "systemd")
+    default_parent = "/system.slice" if host.driver == "systemd" else "/podwright/{id}"
+    settings = Settings(
+        conmon=_program(config.runtime.conmon),
+        infra_program=shutil.which(config.runtime.infra_program) or config.runtime.infra_program,
+        default_handler=config.runtime.default_handler or next(iter(handlers)),
+        default_cgroup_parent=config.cgroup.parent or default_parent,
+        shm_bytes=config.runtime.shm_size,
+        open_files=config.runtime.open_files,
+    )
+    if settings.default_handler not in handlers:
+        raise FailedPrecondition(f'runtime.default_handler: there is no handler "{settings.default_handler}"')
+    store = Store(paths.database)
+    network = Network(
+        store,
+        NetworkSettings(
+            config_dir=config.network.config_dir,
+            plugin_dirs=tuple(config.network.plugin_dirs),
+            template=config.network.template,
+        ),
+    )
+    images = Images(
+        store,
+        ImageSettings(
+            root=paths.images,
+            registry_directories=tuple(config.images.registry_dirs),
+            pinned=tuple(config.images.pinned),
+        ),
+    )
+    runtime = Runtime(
+        settings=settings,
+        paths=paths,
+        host=host,
+        handlers=handlers,
+        store=store,
+        index=Index(store),
+        ledger=Ledger(store),
+        operations=Operations(),
+        images=images,
+        network=network,
+    )
+    runtime.ledger.releases.update(release_functions(runtime))
+    images.in_use = runtime.uses_image
+    return runtime
+
+
+async def _handlers(config: Config, paths: Paths, *, systemd_cgroup: bool) -> dict[str, Handler]:
+    """The configured handlers, or those of crun and runc that are installed. The first one is the default."""
+    programs = {name: handler.program for name, handler in config.runtime.handlers.items()}
+    if not programs:
+        found = {name: shutil.which(name) for name in ("crun", "runc")}
+        programs = {name: program for name, program in found.items() if program}
+    if not programs:
+        raise FailedPrecondition("no OCI runtime: install crun or runc, or name one under runtime.handlers")
+    handlers: dict[str, Handler] = {}
+    for name, program in programs.items():
+        runtime = OciRuntime(name, _program(program), paths.runtime_root(name), systemd_cgroup)
+        handlers[name] = Handler(runtime, await features.probe(name, runtime.program))
+    return handlers
+
+
+def _program(name: str) -> str:
+    """The absolute path of a program. Raises FailedPrecondition if it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        raise FailedPrecondition(f"{name} is not installed, or not in {PATH}")
+    return os.path.abspath(found)
+
+
+def _tell_ready(ready_fd: int | None) -> None:
+    """Tells who started us: systemd by its socket (sd_notify(3)), others by a file descriptor."""
+    if ready_fd is not None:
+        os.write(ready_fd, b"\n")
+        os.close(ready_fd)
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.connect("\0" + address[1:] if address.startswith("@") else address)
+            notify.send(b"READY=1")

@@ -1,0 +1,39 @@
+"""ContainerStats and ListContainerStats."""
+
+import asyncio
+
+from podwright.core.container_stats import read_stats
+from podwright.core.runtime import Runtime
+from podwright.cri import v1
+from podwright.errors import FailedPrecondition
+from podwright.server.dispatch import Call
+from podwright.state.index import matches_labels
+
+
+async def container_stats(
+    runtime: Runtime, request: v1.ContainerStatsRequest, _call: Call
+) -> v1.ContainerStatsResponse:
+    """Figures of one running container."""
+    container = runtime.index.container(request.container_id)
+    if container.status.phase != "running":
+        raise FailedPrecondition(
+            f"container {container.title} is {container.status.phase}: only a running one has figures"
+        )
+    (stats,) = await asyncio.to_thread(read_stats, runtime, [container])
+    return v1.ContainerStatsResponse(stats=stats)
+
+
+async def list_container_stats(
+    runtime: Runtime, request: v1.ListContainerStatsRequest, _call: Call
+) -> v1.ListContainerStatsResponse:
+    """Figures of all running containers that match the filter."""
+    wanted = request.filter
+    containers = [
+        container
+        for container in runtime.index.visible_containers()
+        if container.status.phase == "running"
+        and (not wanted.id or container.id.startswith(wanted.id))
+        and (not wanted.pod_sandbox_id or container.sandbox.id.startswith(wanted.pod_sandbox_id))
+        and (not wanted.label_selector or matches_labels(container.config.labels, wanted.label_selector))
+    ]
+    return v1.ListContainerStatsResponse(stats=await asyncio.to_thread(read_stats, runtime, containers))
