@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 
 from podwright.clock import now_ns
 from podwright.core import exits, view
@@ -116,6 +117,7 @@ def _enter_resources(runtime: Runtime, container: Container) -> list[Statement]:
         container.id,
         ("directory", {"path": paths.container(container.id)}),
         ("directory", {"path": paths.bundle(container.id)}),
+        ("mount", {"path": paths.mapped_layers(container.id)}),
         ("mount", {"path": paths.rootfs(container.id)}),
         ("container", process),
     )
@@ -126,13 +128,28 @@ def _mount_rootfs(runtime: Runtime, container: Container, image: Image) -> None:
     for directory in (own, f"{own}/upper", f"{own}/work", f"{own}/volumes", bundle, f"{bundle}/rootfs"):
         os.mkdir(directory, 0o755)
     os.chmod(own, 0o711)
-    mounts.overlay(
-        f"{bundle}/rootfs",
-        base=runtime.images.layers_directory,
-        lowerdirs=image.layers,
-        upperdir=f"{own}/upper",
-        workdir=f"{own}/work",
-    )
+    base, lowerdirs = runtime.images.layers_directory, list(image.layers)
+    userns = view.pins(runtime.paths, container.sandbox.id, container.sandbox.config).get("user")
+    if userns is not None:
+        root = view.root_of(container.sandbox.config)
+        for directory in (f"{own}/upper", f"{own}/work", f"{own}/volumes"):
+            os.chown(directory, *root)
+        base, lowerdirs = _map_layers(base, lowerdirs, userns, runtime.paths.mapped_layers(container.id))
+    mounts.overlay(f"{bundle}/rootfs", base=base, lowerdirs=lowerdirs, upperdir=f"{own}/upper", workdir=f"{own}/work")
+    if userns is not None:
+        mounts.umount(base)
+
+
+def _map_layers(base: str, layers: Sequence[str], userns: str, target: str) -> tuple[str, list[str]]:
+    """Shows the layers with the owners that the user namespace maps them to: overlayfs itself cannot be id-mapped, its
+    layers can (Linux 5.19). It keeps them, so the mounts at `target` are for the moment of mounting only.
+    """
+    os.mkdir(target)
+    mounts.make_private(target)  # one mount with all the others on it: one umount takes all away
+    for number, layer in enumerate(layers):
+        os.mkdir(f"{target}/{number}")
+        mounts.idmapped_bind(f"{base}/{layer}", f"{target}/{number}", userns)
+    return target, [str(number) for number in range(len(layers))]
 
 
 def _write_bundle(runtime: Runtime, container: Container, image: Image, handler: Handler) -> spec.Built:

@@ -58,6 +58,10 @@ class Paths:
         """Where the root file system of a container is mounted."""
         return f"{self.bundle(container_id)}/rootfs"
 
+    def mapped_layers(self, container_id: str) -> str:
+        """Where the layers of a container with a user namespace are mounted with its owners, for a moment."""
+        return f"{self.bundle(container_id)}/layers"
+
     def container(self, container_id: str) -> str:
         """What a container writes: its upper directory and its anonymous volumes."""
         return f"{self.root}/containers/{container_id}"

@@ -126,7 +126,7 @@ def _make_files(runtime: Runtime, sandbox: Sandbox) -> None:
     dns = _dns(config)
     hostname = config.hostname or os.uname().nodename
     texts = {"resolv.conf": resolv_conf(dns), "hosts": HOSTS, "hostname": hostname + "\n"}
-    owner = _root_of(config)
+    owner = view.root_of(config)
     for name, text in texts.items():
         with open(f"{directory}/{name}", "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
@@ -139,14 +139,6 @@ def _make_files(runtime: Runtime, sandbox: Sandbox) -> None:
         os.chown(shm, *owner)
     if config.log_directory:
         os.makedirs(config.log_directory, mode=0o755, exist_ok=True)
-
-
-def _root_of(config: v1.PodSandboxConfig) -> tuple[int, int]:
-    """Who is root inside: the first id of the user namespace, if there is one."""
-    options = config.linux.security_context.namespace_options.userns_options
-    if options.mode == v1.POD and options.uids and options.gids:
-        return options.uids[0].host_id, options.gids[0].host_id
-    return 0, 0
 
 
 def _wanted(sandbox: Sandbox, pins: Mapping[Kind, str]) -> Wanted:
@@ -208,7 +200,7 @@ async def _start_infra(runtime: Runtime, sandbox: Sandbox, handler: Handler) -> 
 
 def _make_infra_bundle(runtime: Runtime, sandbox: Sandbox, handler: Handler, bundle: str) -> None:
     rootfs = f"{bundle}/rootfs"
-    os.makedirs(rootfs, mode=0o755)
+    infra.make_rootfs(rootfs)
     notes: list[str] = []
     described = view.sandbox_view(runtime.paths, sandbox)
     document = infra.build(described, runtime.settings.infra_program, rootfs, runtime.host, handler.features, notes)

@@ -27,6 +27,14 @@ def pins(paths: Paths, sandbox_id: str, config: v1.PodSandboxConfig) -> dict[Kin
     return {kind: paths.pin(sandbox_id, kind) for kind in kinds}
 
 
+def root_of(config: v1.PodSandboxConfig) -> tuple[int, int]:
+    """User and group that are root inside: the first ids of the user namespace, if there is one."""
+    options = config.linux.security_context.namespace_options.userns_options
+    if options.mode == v1.POD and options.uids and options.gids:
+        return options.uids[0].host_id, options.gids[0].host_id
+    return 0, 0
+
+
 def shares_pid_namespace(config: v1.PodSandboxConfig) -> bool:
     """Whether the containers share a PID namespace, which then needs a process 1 of its own."""
     return config.linux.security_context.namespace_options.pid == v1.POD

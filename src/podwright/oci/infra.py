@@ -3,6 +3,8 @@
 It waits and reaps. No image is needed: a static program of the host is mounted into an empty directory.
 """
 
+import os
+
 from podwright.oci import annotations, apparmor, capabilities, namespaces, process, resources, seccomp, selinux, users
 from podwright.oci.documents import OCI_VERSION, Document, without_empty
 from podwright.oci.features import Features
@@ -15,11 +17,21 @@ PROGRAM = "/init"
 """Where the program is inside."""
 
 
+def make_rootfs(path: str) -> None:
+    """Makes a root file system of nothing but places to mount on: root of a user namespace could not make them.
+
+    Blocking. Raises OSError.
+    """
+    for directory in (path, f"{path}/proc", f"{path}/dev"):
+        os.makedirs(directory, mode=0o755)
+    os.close(os.open(path + PROGRAM, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
+
+
 def build(
     sandbox: SandboxView, program: str, rootfs: str, host: Host, features: Features, notes: list[str]
 ) -> Document:
-    """The configuration. `program` is a static one that pauses with the option -P (catatonit); `rootfs` is an empty
-    directory. `notes` gets a line for each wish that the host cannot fulfil.
+    """The configuration. `program` is a static one that pauses with the option -P (catatonit); `rootfs` is a directory
+    of make_rootfs. `notes` gets a line for each wish that the host cannot fulfil.
 
     The process has the sandbox's namespaces, user and profiles, no capability, and nothing to write to.
     """
