@@ -2,8 +2,6 @@
 
 import json
 
-import msgspec
-
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
 from podwright.errors import InvalidArgument
@@ -20,5 +18,5 @@ async def image_status(runtime: Runtime, request: v1.ImageStatusRequest, _call: 
         return v1.ImageStatusResponse()
     info = None
     if request.verbose:
-        info = {"info": json.dumps({"imageSpec": {"config": msgspec.to_builtins(image.config)}})}
+        info = {"info": json.dumps({"imageSpec": json.loads(image.raw_config)})}
     return v1.ImageStatusResponse(image=image_message(image), info=info)
