@@ -1,7 +1,6 @@
 """RemovePodSandbox: stop it, remove its containers, forget it."""
 
-import asyncio
-
+from podwright.core.concurrent import all_of
 from podwright.core.container_remove import remove_container
 from podwright.core.runtime import Runtime
 from podwright.core.sandbox_stop import stop_sandbox
@@ -15,7 +14,7 @@ async def remove_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
         if sandbox.id not in runtime.index.sandboxes:  # another call was quicker
             return
         await runtime.index.update_sandbox(sandbox, phase="removing")
-        await asyncio.gather(*(remove_container(runtime, c) for c in list(sandbox.containers.values())))
+        await all_of(remove_container(runtime, c) for c in list(sandbox.containers.values()))
         await runtime.ledger.release(sandbox.id)
         await runtime.index.drop_sandbox(sandbox)
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from podwright.clock import now_ns
 from podwright.core import exits, view
+from podwright.core.concurrent import all_of
 from podwright.core.ledger import Kind as ResourceKind
 from podwright.core.runtime import Handler, Runtime
 from podwright.core.sandbox_remove import remove_by_id
@@ -66,18 +67,13 @@ async def _make(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler
             if pins:
                 with step("sandbox.namespaces", sandbox.id):
                     await asyncio.to_thread(namespaces.create, _wanted(sandbox, pins))
-            ips: tuple[str, ...] = ()
-            if "net" in pins:
-                with step("sandbox.network", sandbox.id):
-                    ips = (await runtime.network.attach(_attach_request(sandbox, pins["net"]))).ips
-            if view.shares_pid_namespace(config):
-                with step("sandbox.infra", sandbox.id):
-                    await _start_infra(runtime, sandbox, handler)
-            await runtime.index.update_sandbox(sandbox, phase="ready", ips=ips)
+            # The network needs the namespace and process 1 too, but not each other.
+            await all_of([_attach(runtime, sandbox, pins), _start_infra(runtime, sandbox, handler)])
+            await runtime.index.update_sandbox(sandbox, phase="ready")
         except BaseException as error:
             await _undo(runtime, sandbox, error)
             raise
-    logger.info("sandbox %s is ready%s", sandbox.title, f" at {', '.join(ips)}" if ips else "")
+    logger.info("sandbox %s is ready, addresses: %s", sandbox.title, ", ".join(sandbox.status.ips) or "the host's")
     return sandbox.id
 
 
@@ -179,8 +175,24 @@ def _attach_request(sandbox: Sandbox, netns: str) -> AttachRequest:
     )
 
 
+async def _attach(runtime: Runtime, sandbox: Sandbox, pins: Mapping[Kind, str]) -> None:
+    """Attaches the sandbox to its network, unless it has the host's."""
+    if "net" not in pins:
+        return
+    with step("sandbox.network", sandbox.id):
+        attachment = await runtime.network.attach(_attach_request(sandbox, pins["net"]))
+    await runtime.index.update_sandbox(sandbox, ips=attachment.ips)
+
+
 async def _start_infra(runtime: Runtime, sandbox: Sandbox, handler: Handler) -> None:
-    """Runs process 1 of the PID namespace that the containers will share, and pins the namespace."""
+    """Runs process 1 of the PID namespace that the containers will share, if they will, and pins the namespace."""
+    if not view.shares_pid_namespace(sandbox.config):
+        return
+    with step("sandbox.infra", sandbox.id):
+        await _make_infra(runtime, sandbox, handler)
+
+
+async def _make_infra(runtime: Runtime, sandbox: Sandbox, handler: Handler) -> None:
     bundle = runtime.paths.infra_bundle(sandbox.id)
     await asyncio.to_thread(_make_infra_bundle, runtime, sandbox, handler, bundle)
     creation = conmon.Creation(

@@ -1,7 +1,6 @@
 """StopPodSandbox: kill the containers, give the network back, let the namespaces go."""
 
-import asyncio
-
+from podwright.core.concurrent import all_of
 from podwright.core.container_stop import kill_container
 from podwright.core.ledger import Kind
 from podwright.core.runtime import Runtime
@@ -20,8 +19,11 @@ async def stop_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
             await runtime.index.update_sandbox(sandbox, phase="stopped")
         with step("sandbox.kill", sandbox.id):
             # The network needs the namespace, not the processes: both at once.
-            await asyncio.gather(
-                runtime.network.detach(sandbox.id),
-                *(kill_container(runtime, container) for container in list(sandbox.containers.values())),
-            )
+            await all_of([runtime.network.detach(sandbox.id), _kill_all(runtime, sandbox)])
         await runtime.ledger.release(sandbox.id, LIVE)
+
+
+async def _kill_all(runtime: Runtime, sandbox: Sandbox) -> None:
+    """Kills the containers, then process 1 of their PID namespace, which would take them along unrecorded."""
+    await all_of(kill_container(runtime, container) for container in list(sandbox.containers.values()))
+    await runtime.ledger.release(sandbox.id, {"container"})
