@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 # What a node needs, then what only tests need.
 NODE_PACKAGES := crun runc conmon catatonit containernetworking-plugins iproute2 iptables nftables util-linux busybox-static ca-certificates
 TEST_PACKAGES := procps docker-registry skopeo
+VM_PACKAGES := debootstrap qemu-system-x86 qemu-utils e2fsprogs
 
-.PHONY: help install packages proto lint types test unit root demo bench clean
+.PHONY: help install packages proto lint types test unit root vm demo bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,11 +45,17 @@ types: install ## mypy --strict
 
 unit: install ## tests that need no root, with the coverage of wire/
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -m "not root" tests
+	$(BIN)/coverage run -m pytest -q -m "not root and not vm" tests
 	$(BIN)/coverage report
 
 root: install ## tests with real namespaces, mounts and containers
 	$(BIN)/pytest -q -m root tests
+
+vm: install ## pods on cgroup v2 with systemd and cgroupfs, in an emulated machine that it builds first (minutes)
+	@missing=$$(for p in $(VM_PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing" $$missing; apt-get -qq -y install --no-install-recommends $$missing >/dev/null; fi
+	@[ -e build/vm/bookworm/frozen/state ] || { echo "building the machine"; mkdir -p build/vm; tests/vm/make-vm bookworm $(CURDIR)/build/vm/bookworm; }
+	$(BIN)/pytest -v -m vm tests/vm
 
 test: install ## everything CI runs
 	@$(MAKE) --no-print-directory lint types unit root

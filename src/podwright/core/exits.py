@@ -16,6 +16,7 @@ from typing import Any
 from podwright.clock import now_ns
 from podwright.core.runtime import Runtime
 from podwright.errors import PodwrightError
+from podwright.kernel import oom
 from podwright.kernel.process import Pid
 from podwright.oci import conmon
 from podwright.state.records import Container, Sandbox
@@ -73,7 +74,7 @@ async def _record(runtime: Runtime, container: Container) -> None:
         reason, message = "Unknown", "the monitor of the container ended before it"
     else:
         code, finished = found
-        out_of_memory = await asyncio.to_thread(_out_of_memory, runtime, status.cgroup, bundle)
+        out_of_memory = code != 0 and await asyncio.to_thread(_out_of_memory, runtime, status.cgroup, bundle)
         reason = "Completed" if code == 0 else "OOMKilled" if out_of_memory else "Error"
         message = ""
     await asyncio.to_thread(runtime.host.cgroups.kill, status.cgroup)  # those whom process 1 did not take along
@@ -89,10 +90,16 @@ async def _record(runtime: Runtime, container: Container) -> None:
 
 
 def _out_of_memory(runtime: Runtime, cgroup: str, bundle: str) -> bool:
-    """The cgroup's own count, or, where systemd has already removed the cgroup, what conmon saw."""
+    """The cgroup's own count; where systemd has removed the cgroup already, what conmon or the kernel's log says."""
     if runtime.host.cgroups.exists(cgroup):
         return runtime.host.cgroups.oom_kills(cgroup) > 0
-    return conmon.was_out_of_memory(bundle)
+    if conmon.was_out_of_memory(bundle):
+        return True
+    try:
+        return oom.was_logged(cgroup)
+    except OSError as error:
+        logger.warning("cannot tell whether %s ran out of memory: %s", cgroup, error)
+        return False
 
 
 def watch_infra(runtime: Runtime, sandbox: Sandbox) -> None:
