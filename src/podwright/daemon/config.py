@@ -14,6 +14,8 @@ from msgspec import Meta, Struct, field
 
 from podwright.errors import InvalidArgument
 
+USUAL_FILE = "/etc/podwright/config.toml"
+
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of the file."""
@@ -126,14 +128,19 @@ def parse(text: str, source: str) -> Config:
 
 
 def load(path: str | None) -> Config:
-    """The configuration in the file, or the defaults for None. Raises InvalidArgument."""
-    if path is None:
-        return Config()
+    """The configuration in the file; for None in the usual file, or the defaults if it does not exist.
+
+    Raises InvalidArgument.
+    """
     try:
-        with open(path, encoding="utf-8") as file:
-            return parse(file.read(), path)
-    except OSError as error:
-        raise InvalidArgument(f"{path}: {error.strerror}") from None
+        with open(path or USUAL_FILE, encoding="utf-8") as file:
+            return parse(file.read(), path or USUAL_FILE)
+    except FileNotFoundError:
+        if path is None:
+            return Config()
+        raise InvalidArgument(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{path or USUAL_FILE}: {error}") from None
 
 
 def default_text() -> str:

@@ -71,7 +71,9 @@ def _config(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="podwright serve", description="Serve the Container Runtime Interface.")
-    parser.add_argument("--config", help="configuration file (TOML); see `podwright config default`")
+    parser.add_argument(
+        "--config", help=f"configuration file (TOML; {configuration.USUAL_FILE}); see `podwright config default`"
+    )
     parser.add_argument("--runtime-endpoint", help="unix socket of RuntimeService, over the configuration's")
     parser.add_argument("--image-endpoint", help="unix socket of ImageService, over the configuration's")
     parser.add_argument("--ready-fd", type=int, help="write a line to this file descriptor when serving")
