@@ -160,5 +160,18 @@ def _node(commands: "_Commands[argparse.ArgumentParser]") -> None:
     version = _command(commands, "version", "about:version", "show the versions of this program and of the runtime")
     version.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
 
+    conformance = _command(
+        commands, "conformance", "conformance:conformance", "check that a runtime does what kubelets ask of it"
+    )
+    conformance.add_argument("words", metavar="WORD", nargs="*", help="only checks with one of these in their name")
+    conformance.add_argument("--list", action="store_true", help="only say which checks there are")
+    conformance.add_argument(
+        "--image",
+        default="registry.k8s.io/e2e-test-images/busybox:1.29-4",
+        help="an image with a shell; pulled if it is missing (%(default)s)",
+    )
+    conformance.add_argument("--cgroup-parent", metavar="CGROUP", help="of the pods; by the runtime's driver")
+    conformance.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
+
     completion = _command(commands, "completion", "completion:completion", "print a completion script for a shell")
     completion.add_argument("shell", choices=("bash",))
