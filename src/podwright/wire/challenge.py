@@ -11,7 +11,8 @@ _NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PART = re.compile(
     rf"""[\s,]*(?:
         (?P<key>{_NAME})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]*))
-      | (?P<scheme>{_NAME})(?:\s+|,|$)
+      | (?P<scheme>{_NAME})(?=[\s,]|$)
+        (?:\s+[0-9A-Za-z._~+/-]+=*(?=\s*(?:,|$)))?  # a token68 instead of parameters, as of Negotiate
     )""",
     re.VERBOSE,
 )
@@ -28,13 +29,14 @@ class Challenge:
 
     def token_url(self, scope: str) -> str:
         """Where to ask for a bearer token; empty if the challenge names no place. `scope` stands in for a missing
-        one.
+        one; of several, each is a parameter of its own (distribution specification, "Requesting a Token").
         """
         realm = self.parameters.get("realm", "")
         if not realm:
             return ""
-        query = {key: self.parameters[key] for key in ("service",) if self.parameters.get(key)}
-        query["scope"] = self.parameters.get("scope") or scope
+        service = self.parameters.get("service", "")
+        query = [("service", service)] if service else []
+        query += [("scope", one) for one in self.parameters.get("scope", "").split() or [scope]]
         return realm + ("&" if "?" in realm else "?") + urlencode(query)
 
 
