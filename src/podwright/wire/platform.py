@@ -1,13 +1,23 @@
 """Which of an image's variants a machine can run.
 
 OCI image index, "platform": os, architecture (Go's names), variant. What is missing there is filled in as every tool
-does: arm64 is v8, arm is v7, amd64 is v1.
+does: the os is Linux, arm64 is v8, arm is v7, amd64 is v1.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "i386": "386", "i686": "386", "aarch64": "arm64"}
+_OTHER_NAMES = {
+    # what uname(2) and images say → Go's name, and the variant that it implies
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "i386": ("386", ""),
+    "i686": ("386", ""),
+    "aarch64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "loongarch64": ("loong64", ""),
+}
 _DEFAULT_VARIANT = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
 _ARM = ("v8", "v7", "v6", "v5")
 _AMD64_LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
@@ -30,12 +40,13 @@ class Platform:
         return f"{self.os}/{self.architecture}" + (f"/{self.variant}" if self.variant else "")
 
     def normal(self) -> "Platform":
-        """With Go's names and the variant filled in."""
-        architecture = _ARCHITECTURES.get(self.architecture.lower(), self.architecture.lower())
-        variant = self.variant.lower() or _DEFAULT_VARIANT.get(architecture, "")
-        if variant and not variant.startswith("v"):
+        """With Go's names, and with what is missing filled in."""
+        name = self.architecture.lower()
+        architecture, implied = _OTHER_NAMES.get(name, (name, ""))
+        variant = implied or self.variant.lower() or _DEFAULT_VARIANT.get(architecture, "")
+        if variant.isdigit():
             variant = f"v{variant}"
-        return replace(self, os=self.os.lower(), architecture=architecture, variant=variant)
+        return Platform(self.os.lower() or "linux", architecture, variant)
 
 
 def of_machine(machine: str, flags: Collection[str]) -> Platform:
@@ -52,17 +63,14 @@ def of_machine(machine: str, flags: Collection[str]) -> Platform:
 
 
 def accepted(machine: Platform) -> list[Platform]:
-    """What runs on `machine`, a normal platform, the best first."""
-    os, architecture, variant = machine.os, machine.architecture, machine.variant
-    number = int(variant[1:]) if variant[1:].isdigit() else 1
-    match architecture:
+    """What runs on `machine`, as `of_machine` gives it, the best first. Normal platforms."""
+    match machine.architecture:
         case "amd64":
-            found = [Platform(os, "amd64", f"v{level}") for level in range(number, 0, -1)]
-            return [*found, Platform(os, "386")]
+            levels = range(int(machine.variant[1:]), 0, -1)
+            return [*(replace(machine, variant=f"v{level}") for level in levels), Platform(machine.os, "386")]
         case "arm64":
-            found = [Platform(os, "arm64", f"v{level}") for level in range(number, 7, -1)]
-            return [*found, *(Platform(os, "arm", older) for older in _ARM)]
+            return [machine, *(Platform(machine.os, "arm", older) for older in _ARM)]
         case "arm":
-            return [Platform(os, "arm", older) for older in _ARM if int(older[1:]) <= number]
+            return [replace(machine, variant=older) for older in _ARM if older <= machine.variant]
         case _:
             return [machine]
