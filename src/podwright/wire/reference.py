@@ -10,7 +10,7 @@ configuration, whole or truncated) are not references; `id_digits` recognises th
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from podwright.errors import InvalidArgument
 
@@ -26,7 +26,7 @@ _REGISTRY = re.compile(f"(?:{_LABEL}(?:\\.{_LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0-
 _TAG = re.compile("[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}", re.ASCII)
 _DIGEST = re.compile("sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}", re.ASCII)
 _ID = re.compile("[a-f0-9]{1,64}", re.ASCII)
-_LONGEST_NAME = 255
+_LONGEST_REPOSITORY = 255  # as distribution/reference, hence docker and containerd, have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +60,14 @@ class Reference:
         """Name and digest, as in repo_digests."""
         return f"{self.name}@{digest}"
 
-    def with_digest(self, digest: str) -> "Reference":
-        """The same name, held to one content."""
-        return replace(self, digest=digest)
-
 
 def parse(text: str) -> Reference:
     """Reads a reference and completes it. Raises InvalidArgument."""
+    if is_id(text):
+        raise InvalidArgument(f"image reference {text!r} is an image id, not a name")
     rest, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise InvalidArgument(f"image reference {text!r}: {digest!r} is no sha256 or sha512 digest")
-    if is_id(rest):
-        raise InvalidArgument(f"image reference {text!r} is an image id, not a name")
     name, tag = _split_tag(rest)
     if tag is not None and not _TAG.fullmatch(tag):
         raise InvalidArgument(f"image reference {text!r}: {tag!r} is no tag")
@@ -81,8 +77,10 @@ def parse(text: str) -> Reference:
     if not _REPOSITORY.fullmatch(repository):
         why = "must be lower case" if _REPOSITORY.fullmatch(repository.lower()) else "is no repository name"
         raise InvalidArgument(f"image reference {text!r}: {repository!r} {why}")
-    if len(registry) + 1 + len(repository) > _LONGEST_NAME:
-        raise InvalidArgument(f"image reference {text!r}: the name is longer than {_LONGEST_NAME} characters")
+    if len(repository) > _LONGEST_REPOSITORY:
+        raise InvalidArgument(
+            f"image reference {text!r}: the repository's name is longer than {_LONGEST_REPOSITORY} characters"
+        )
     return Reference(registry, repository, tag or ("" if digest else DEFAULT_TAG), digest)
 
 
@@ -108,7 +106,7 @@ def _split_registry(name: str) -> tuple[str, str]:
 
 def is_digest(text: str) -> bool:
     """Whether it is a digest of an algorithm that Podwright can verify."""
-    return bool(_DIGEST.fullmatch(text))
+    return _DIGEST.fullmatch(text) is not None
 
 
 def is_id(text: str) -> bool:
