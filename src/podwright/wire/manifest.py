@@ -5,7 +5,7 @@ What comes in is anybody's JSON: every field that is used is checked, and what i
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from podwright.errors import FailedPrecondition, InvalidArgument
@@ -19,6 +19,8 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+_INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
+_MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 _DOCKER_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 
 ACCEPT = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
@@ -26,6 +28,7 @@ ACCEPT = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 LARGEST_DOCUMENT = 4 << 20
 """Bytes of a manifest or configuration; the distribution specification lets registries refuse more."""
+_LARGEST_SIZE = (1 << 63) - 1  # of a file (off_t)
 _MOST_LAYERS = 500  # overlayfs stacks no more (fs/overlayfs/params.h)
 
 Json = object
@@ -75,33 +78,31 @@ class ImageConfig:
     stop_signal: str = ""
     volumes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    exposed_ports: tuple[str, ...] = ()
     architecture: str = ""
     variant: str = ""
     os: str = ""
-    created: str = ""
-    """As the image has it, RFC 3339."""
     diff_ids: tuple[str, ...] = ()
     """Digests of the uncompressed layers, the lowest first."""
 
 
 def parse(body: bytes, media_type: str = "") -> Index | Manifest:
-    """Reads a manifest or an index. `media_type` is the header's, for documents that do not name their own.
+    """Reads a manifest or an index. `media_type` is what the header or the descriptor says of it.
 
-    Raises InvalidArgument if it is neither, FailedPrecondition for Docker's schema 1.
+    Raises InvalidArgument if it is neither, or both by its media types and fields; FailedPrecondition for Docker's
+    schema 1.
     """
     document = _document(body)
-    kind = _text(document, "mediaType") or media_type.partition(";")[0].strip()
-    if kind.startswith(_DOCKER_SCHEMA_1) or document.get("schemaVersion") == 1:
+    claims = {_text(document, "mediaType"), media_type.partition(";")[0].strip()}
+    if any(claim.startswith(_DOCKER_SCHEMA_1) for claim in claims) or document.get("schemaVersion") == 1:
         raise FailedPrecondition(
             "the image has a Docker schema 1 manifest, which no registry makes since 2017: push it again"
         )
-    if "manifests" in document:
-        if "layers" in document or "config" in document:
-            raise InvalidArgument("the manifest is an index and an image at once")  # CVE-2021-41190
+    is_index = bool(claims & _INDEXES) or "manifests" in document
+    is_manifest = bool(claims & _MANIFESTS) or "layers" in document or "config" in document
+    if is_index and is_manifest:
+        raise InvalidArgument("the document is an index and a manifest at once")  # CVE-2021-41190
+    if is_index:
         return Index(tuple(_descriptor(entry, "manifests") for entry in _list(document, "manifests")))
-    if kind in (OCI_INDEX, DOCKER_LIST):
-        raise InvalidArgument("the index has no manifests")
     layers = tuple(_descriptor(entry, "layers") for entry in _list(document, "layers"))
     if len(layers) > _MOST_LAYERS:
         raise InvalidArgument(f"the image has {len(layers)} layers, overlayfs stacks {_MOST_LAYERS}")
@@ -109,18 +110,19 @@ def parse(body: bytes, media_type: str = "") -> Index | Manifest:
 
 
 def choose(index: Index, machine: Platform) -> Descriptor:
-    """The manifest of an index that suits `machine` best. Raises NotFound's kin: FailedPrecondition, naming what is
-    there.
+    """The manifest of an index that suits `machine` best; of several that do, and of those that say no platform, the
+    first. Raises FailedPrecondition, naming what is there.
     """
-    offers = [(entry, entry.platform.normal() if entry.platform else None) for entry in index.manifests]
+    offers = [(entry.platform.normal(), entry) for entry in index.manifests if entry.platform]
     for wanted in accepted(machine):
-        for entry, platform in offers:
-            if platform is not None and platform == wanted:
+        for platform, entry in offers:
+            if platform == wanted:
                 return entry
-    for entry, platform in offers:
-        if platform is None:
+    for entry in index.manifests:
+        if entry.platform is None:
             return entry
-    there = ", ".join(sorted({str(platform) for _, platform in offers if platform and platform.os != "unknown"}))
+    # BuildKit's attestations are for unknown/unknown.
+    there = ", ".join(sorted({str(platform) for platform, _ in offers if platform.os != "unknown"}))
     raise FailedPrecondition(f"the image has nothing for {machine}, only {there or 'nothing'}")
 
 
@@ -128,7 +130,7 @@ def check_platform(config: ImageConfig, machine: Platform) -> None:
     """Raises FailedPrecondition if an image says that it is for another machine."""
     if not config.architecture:
         return
-    platform = Platform(config.os or "linux", config.architecture, config.variant).normal()
+    platform = Platform(config.os, config.architecture, config.variant).normal()
     if platform not in accepted(machine):
         raise FailedPrecondition(f"the image is for {platform}, this machine is {machine}")
 
@@ -148,13 +150,11 @@ def parse_config(body: bytes) -> ImageConfig:
         user=_text(config, "User"),
         working_dir=_text(config, "WorkingDir"),
         stop_signal=_text(config, "StopSignal"),
-        volumes=tuple(sorted(_keys(config, "Volumes"))),
+        volumes=tuple(sorted(_mapping(config, "Volumes"))),
         labels=_text_mapping(config, "Labels"),
-        exposed_ports=tuple(sorted(_keys(config, "ExposedPorts"))),
         architecture=_text(document, "architecture"),
         variant=_text(document, "variant"),
         os=_text(document, "os"),
-        created=_text(document, "created"),
         diff_ids=diff_ids,
     )
 
@@ -178,7 +178,7 @@ def _descriptor(value: Json, where: str) -> Descriptor:
     digest, size = _text(value, "digest"), value.get("size")
     if not is_digest(digest):
         raise InvalidArgument(f"{where} of the manifest: {digest!r} is no digest")
-    if type(size) is not int or size < 0:
+    if type(size) is not int or not 0 <= size <= _LARGEST_SIZE:
         raise InvalidArgument(f"{where} of the manifest: the size {size!r} is no number of bytes")
     place = _mapping(value, "platform")
     platform = Platform(_text(place, "os"), _text(place, "architecture"), _text(place, "variant")) if place else None
@@ -208,13 +208,13 @@ def _list(document: Mapping[str, Json], key: str) -> list[Json]:
 
 
 def _texts(document: Mapping[str, Json], key: str) -> tuple[str, ...]:
-    return tuple(_all_text(_list(document, key), key))
+    return _all_text(_list(document, key), key)
 
 
-def _all_text(values: Iterable[Json], key: str) -> list[str]:
-    texts = [value for value in values if isinstance(value, str)]
-    if len(texts) != len(list(values)):
-        raise _wrong(key, "list of strings")
+def _all_text(values: Collection[Json], key: str) -> tuple[str, ...]:
+    texts = tuple(value for value in values if isinstance(value, str))
+    if len(texts) != len(values):
+        raise _wrong(key, "collection of strings")
     return texts
 
 
@@ -227,10 +227,6 @@ def _mapping(document: Mapping[str, Json], key: str) -> Mapping[str, Json]:
     return value
 
 
-def _keys(document: Mapping[str, Json], key: str) -> Iterable[str]:
-    return _mapping(document, key).keys()
-
-
 def _text_mapping(document: Mapping[str, Json], key: str) -> Mapping[str, str]:
     value = _mapping(document, key)
-    return dict(zip(value, _all_text(list(value.values()), key), strict=True))
+    return dict(zip(value, _all_text(value.values(), key), strict=True))
