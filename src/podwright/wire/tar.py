@@ -3,11 +3,12 @@
 Understands what layers of images are written in: ustar, PAX (POSIX.1-2001), GNU long names, GNU sparse files in their
 four forms. Names are bytes, as they are. Knows nothing of file systems: what names mean is for others to judge.
 
-    header ──► content ──► padding ──► header …  ──► end (a block of zeros)
+    header ──► content ──► padding ──► header …  ──► end (two blocks of zeros, or no more bytes)
       ▲  extension headers (x, L, K) are kept whole and change the next header
 """
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import adler32
@@ -19,13 +20,15 @@ LARGEST_EXTENSION = 1 << 20
 """Bytes of an extension header or of the map of a sparse file, as Go's reader allows."""
 
 FILE, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+_OLD_FILE, _CONTIGUOUS = b"\0", b"7"
 _KINDS = {
-    b"\0": FILE,
-    b"7": FILE,
+    _OLD_FILE: FILE,
+    _CONTIGUOUS: FILE,
     **{kind: kind for kind in (FILE, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO)},
 }
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK, _GNU_SPARSE = b"x", b"g", b"L", b"K", b"S"
 _XATTR = b"SCHILY.xattr."
+_MAJOR_BITS, _MINOR_BITS = 12, 20  # of a device number (include/linux/kdev_t.h)
 
 # name mode uid gid size mtime checksum type link magic version uname gname major minor prefix
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
@@ -68,11 +71,13 @@ class TarReader:
     def __init__(self) -> None:
         self._rest = b""
         self._pax: Pax = {}
-        self._segments: Segments = []
+        self._segments: deque[tuple[int, int]] = deque()
         """What is left of the current file's content: offset and length, in the order of the archive."""
         self._padding = 0
         self._sparse: tuple[Entry, int] | None = None
         """A file of PAX sparse format 1.0 whose map is still to come, and the bytes of map and content."""
+        self._ending = False
+        """The first of the two blocks at the end was read."""
         self._ended = False
 
     def feed(self, data: bytes) -> Iterator[Entry | Content]:
@@ -85,7 +90,7 @@ class TarReader:
                 offset, length = self._segments[0]
                 taken = min(length, end - position)
                 if taken == length:
-                    del self._segments[0]
+                    self._segments.popleft()
                 else:
                     self._segments[0] = (offset + taken, length - taken)
                 yield Content(offset, view[position : position + taken])
@@ -114,8 +119,10 @@ class TarReader:
         if len(block) < BLOCK:
             return None, 0
         if block == _ZEROS:
-            self._ended = True
+            self._ended, self._ending = self._ending, True
             return None, BLOCK
+        if self._ending:
+            raise InvalidArgument("the archive goes on after a block of zeros")
         fields = _HEADER.unpack(block)
         _check(block, fields[6])
         kind = fields[7]
@@ -123,8 +130,8 @@ class TarReader:
             return None, self._extension(kind, _number(fields[4]), data, position + BLOCK)
         if kind == _GNU_SPARSE:
             return self._gnu_sparse(fields, data, position)
-        entry = _entry(fields, self._pax)
         pax, self._pax = self._pax, {}
+        entry = _entry(fields, pax)
         stored = int(pax[b"size"]) if b"size" in pax else _number(fields[4])
         if entry.kind != FILE:
             return entry._replace(size=0), BLOCK
@@ -141,12 +148,12 @@ class TarReader:
         """Sets what content comes next: `stored` bytes."""
         position = 0
         for offset, length in segments:
-            if offset < position or length < 0 or offset + length > entry.size:
+            if offset < position or offset + length > entry.size:
                 raise InvalidArgument(f"{_shown(entry.name)}: the map of its holes makes no sense")
             position = offset + length
         if sum(length for _, length in segments) != stored:
             raise InvalidArgument(f"{_shown(entry.name)}: the map of its holes does not fit its size")
-        self._segments = [segment for segment in segments if segment[1]]
+        self._segments = deque(segment for segment in segments if segment[1])
         self._padding = -stored % BLOCK
 
     def _extension(self, kind: bytes, size: int, data: bytes, start: int) -> int:
@@ -229,8 +236,8 @@ def _entry(fields: tuple[bytes, ...], pax: Pax) -> Entry:
     known = _KINDS.get(kind)
     if known is None:
         raise InvalidArgument(f"{_shown(name)}: files of tar's type {kind!r} cannot be in a layer")
-    if known == FILE and (pax.get(b"path") or name).endswith(b"/"):
-        known = DIRECTORY  # as written before POSIX
+    if kind == _OLD_FILE and (pax.get(b"path") or name).endswith(b"/"):
+        known = DIRECTORY  # before POSIX there was no other sign
     entry = Entry(
         name=name,
         kind=known,
@@ -250,6 +257,8 @@ def _entry(fields: tuple[bytes, ...], pax: Pax) -> Entry:
         raise InvalidArgument(f"{_shown(entry.name)}: a name in the archive has a zero byte")
     if max(entry.uid, entry.gid) >= 0xFFFFFFFF:  # -1 means "leave as it is" to the kernel
         raise InvalidArgument(f"{_shown(entry.name)}: no such owner: {entry.uid}:{entry.gid}")
+    if entry.major >> _MAJOR_BITS or entry.minor >> _MINOR_BITS:
+        raise InvalidArgument(f"{_shown(entry.name)}: no such device: {entry.major}:{entry.minor}")
     return entry
 
 
@@ -274,21 +283,23 @@ def _pax_size(pax: Pax, size: int) -> int:
 
 
 def _pax_records(body: bytes) -> Pax:
-    """Records are "length key=value\\n". Format 0.0 of sparse files repeats two keys; they become the map of 0.1."""
+    """Records are "length key=value\\n"; an empty value means the header's own, but for xattrs (pax(1), "Extended
+    Header"). Format 0.0 of sparse files repeats two keys; they become the map of 0.1.
+    """
     records: Pax = {}
     repeated: list[bytes] = []
-    while body:
-        length, blank, _ = body.partition(b" ")
-        end = _decimal(length, "the length of an extended header") if blank else 0
-        record = body[len(length) + 1 : end]
-        key, equals, value = record.partition(b"=")
-        if not equals or not key or not record.endswith(b"\n") or len(body) < end:
+    position = 0
+    while position < len(body):
+        length = body[position : position + 20].partition(b" ")[0]
+        end = position + _decimal(length, "the length of an extended header")
+        key, _, value = body[position + len(length) + 1 : end].partition(b"=")
+        if not key or b"\0" in key or not value.endswith(b"\n") or len(body) < end:
             raise InvalidArgument("an extended header of the archive is malformed")
         if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             repeated.append(value[:-1])
-        else:
+        elif value != b"\n" or key.startswith(_XATTR):
             records[key] = value[:-1]
-        body = body[end:]
+        position = end
     if repeated:
         records[b"GNU.sparse.map"] = b",".join(repeated)
     if b"size" in records:
@@ -301,7 +312,7 @@ def _pax_segments(pax: Pax) -> Segments | None:
     text = pax.get(b"GNU.sparse.map")
     if text is None:
         return None
-    numbers = [_decimal(number, "the map of a sparse file") for number in text.split(b",")] if text else []
+    numbers = [_decimal(number, "the map of a sparse file") for number in text.split(b",")]
     if len(numbers) % 2:
         raise InvalidArgument("the map of a sparse file of the archive is malformed")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
@@ -344,7 +355,7 @@ def _nanoseconds(text: bytes) -> int:
     """Decimal seconds; more than nine decimals are cut off."""
     whole, _, fraction = text.partition(b".")
     negative = whole.startswith(b"-")
-    value = _decimal(whole.lstrip(b"-"), "a time") * 1_000_000_000
+    value = _decimal(whole.removeprefix(b"-"), "a time") * 1_000_000_000
     value += _decimal(fraction[:9].ljust(9, b"0"), "a time")
     return -value if negative else value
 
