@@ -84,6 +84,7 @@ def test_a_header_is_read(fields: dict[str, Any], expected: dict[str, Any]) -> N
         ({"gid": base_256(1 << 40, 8)}, "'file': no such owner: 0:1099511627776"),
         ({"uid": base_256(-1, 8)}, "has a negative number"),
         ({"kind": b"3", "major": b"10000"}, "'file': no such device: 4096:0"),
+        ({"kind": b"3", "minor": b"4000000"}, "'file': no such device: 0:1048576"),
         ({"kind": b"4", "minor": base_256(1 << 50, 8)}, "'file': no such device: 0:1125899906842624"),
         ({"kind": b"V", "name": b"volume"}, "'volume': files of tar's type b'V' cannot be in a layer"),
         ({"kind": b"D"}, "tar's type b'D'"),
@@ -112,6 +113,10 @@ def test_checksums_of_signed_bytes_are_taken() -> None:
     assert entry(bytes(block)).name == b"\xe4\xf6\xfc"
 
 
+def test_checksums_of_large_bytes_are_right() -> None:
+    assert entry(header(b"\xff" * 100, b"2", target=b"\xff" * 100, prefix=b"\xff" * 155)).target == b"\xff" * 100
+
+
 @given(st.integers(-(1 << 94), (1 << 94) - 1))
 def test_binary_numbers_are_read(number: int) -> None:
     assert entry(header(mtime=base_256(number, 12))).mtime_ns == number * 10**9
@@ -124,6 +129,10 @@ def test_binary_numbers_are_read(number: int) -> None:
 def test_an_archive_ends(end: bytes) -> None:
     assert [one.name for one, _ in contents(header(b"a") + header(b"b") + end)] == [b"a", b"b"]
     assert contents(end, 100) == []
+
+
+def test_extended_headers_of_no_file_are_nothing() -> None:
+    assert contents(extended((b"path", b"a")) + END) == []
 
 
 def test_padding_may_be_missing_at_the_end() -> None:
@@ -142,6 +151,7 @@ def test_padding_may_be_missing_at_the_end() -> None:
         raw_extended(b"name\0", b"L"),
         sealed(header(kind=b"S")[:482] + b"\1" + bytes(29)),
         extended((b"GNU.sparse.major", b"1"), (b"GNU.sparse.realsize", b"9")) + header(size=1024) + b"1\n0\n",
+        extended((b"GNU.sparse.major", b"1"), (b"GNU.sparse.realsize", b"9")) + header(size=1024),
         bytes(512) + bytes(100),
     ],
 )

@@ -112,6 +112,12 @@ def test_parts_come_where_they_belong(form: str, written: tuple[Map, int], porti
     assert following == b"next"
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_an_archive_may_end_with_a_hole(form: str) -> None:
+    [(found, content)] = contents(mapped(form, [(700, 0)], 0, 700))
+    assert (found.name, content) == (b"sparse", bytes(700))
+
+
 def test_extended_headers_change_sparse_files_of_gnus_form() -> None:
     data = extended((b"path", b"long"), (b"uid", b"7")) + gnu([(512, 4)], 4, 1024) + padded(b"data") + file(b"") + END
     found = [(entry.name, entry.uid, content) for entry, content in contents(data)]
@@ -154,6 +160,7 @@ def test_content_without_a_map_is_refused(form: str) -> None:
         ([(b"GNU.sparse.offset", b"0")], 5, "the map of a sparse file of the archive is malformed"),
         ([(b"GNU.sparse.numbytes", b"")], 5, "the map of a sparse file in the archive is b'', no number"),
         ([(b"GNU.sparse.size", b"big")], 5, "GNU.sparse.size in the archive is b'big', no number"),
+        ([(b"GNU.sparse.size", b"5"), (b"size", b"five")], 5, "size in the archive is b'five', no number"),
         ([(b"GNU.sparse.size", b"4")], 5, "'file': the map of its holes makes no sense"),
     ],
 )
@@ -187,7 +194,7 @@ def test_maps_before_the_content_that_lie_are_refused(lines: bytes, why: str) ->
 def test_maps_in_headers_are_bounded() -> None:
     head = gnu([(0, 1)] * 4, 4, 4, more=True)
     table = padded(b"".join(b"%011o\0%011o\0" % (0, 1) for _ in range(21)) + b"\1")
-    assert pieces(head + table * 2047)[1] == "the archive is cut off"
+    assert pieces(head + table * 2048)[1] == "the archive is cut off"
     assert pieces(head + table * 2049)[1] == "a sparse file of the archive has too many holes"
 
 

@@ -98,8 +98,6 @@ class TarReader:
             skipped = min(self._padding, end - position)
             self._padding -= skipped
             position += skipped
-            if self._segments or self._padding:
-                break
             entry, consumed = self._sparse_map(data, position) if self._sparse else self._header(data, position)
             if not consumed:
                 break
@@ -132,7 +130,7 @@ class TarReader:
             return self._gnu_sparse(fields, data, position)
         pax, self._pax = self._pax, {}
         entry = _entry(fields, pax)
-        stored = int(pax[b"size"]) if b"size" in pax else _number(fields[4])
+        stored = _decimal(pax[b"size"], "size") if b"size" in pax else _number(fields[4])
         if entry.kind != FILE:
             return entry._replace(size=0), BLOCK
         if pax.get(b"GNU.sparse.major") == b"1":
@@ -302,8 +300,6 @@ def _pax_records(body: bytes) -> Pax:
         position = end
     if repeated:
         records[b"GNU.sparse.map"] = b",".join(repeated)
-    if b"size" in records:
-        _decimal(records[b"size"], "size")
     return records
 
 
