@@ -12,6 +12,14 @@ from podwright.wire import manifest
 from podwright.wire.manifest import Descriptor, ImageConfig, Index, Manifest
 from podwright.wire.platform import Platform, accepted, of_machine
 
+# In full: what the module calls them proves nothing.
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 DIGEST = "sha256:" + "0" * 64
 
@@ -20,7 +28,7 @@ def digest(number: int) -> str:
     return f"sha256:{number:064x}"
 
 
-def described(number: int = 0, media_type: str = manifest.OCI_LAYER, **more: Any) -> dict[str, Any]:
+def described(number: int = 0, media_type: str = OCI_LAYER, **more: Any) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest(number), "size": number, **more}
 
 
@@ -28,8 +36,8 @@ def image(**changes: Any) -> dict[str, Any]:
     """A manifest of two layers; changes to None leave a field out."""
     whole = {
         "schemaVersion": 2,
-        "mediaType": manifest.OCI_MANIFEST,
-        "config": described(1, manifest.OCI_CONFIG),
+        "mediaType": OCI_MANIFEST,
+        "config": described(1, OCI_CONFIG),
         "layers": [described(2), described(3)],
         **changes,
     }
@@ -38,11 +46,11 @@ def image(**changes: Any) -> dict[str, Any]:
 
 def index(*manifests: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """An index; changes to None leave a field out."""
-    whole = {"schemaVersion": 2, "mediaType": manifest.OCI_INDEX, "manifests": list(manifests), **changes}
+    whole = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(manifests), **changes}
     return {key: value for key, value in whole.items() if value is not None}
 
 
-def offer(number: int, platform: str | None, media_type: str = manifest.OCI_MANIFEST) -> dict[str, Any]:
+def offer(number: int, platform: str | None, media_type: str = OCI_MANIFEST) -> dict[str, Any]:
     if platform is None:
         return described(number, media_type)
     fields = zip(("os", "architecture", "variant"), platform.split("/"), strict=False)
@@ -62,10 +70,14 @@ def read_index(document: object) -> Index:
 # ---- manifests
 
 
+def test_what_a_registry_is_asked_for() -> None:
+    assert set(manifest.ACCEPT) == {OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST}
+
+
 def test_a_manifest_is_read() -> None:
     assert read(image()) == Manifest(
-        Descriptor(manifest.OCI_CONFIG, digest(1), 1),
-        (Descriptor(manifest.OCI_LAYER, digest(2), 2), Descriptor(manifest.OCI_LAYER, digest(3), 3)),
+        Descriptor(OCI_CONFIG, digest(1), 1),
+        (Descriptor(OCI_LAYER, digest(2), 2), Descriptor(OCI_LAYER, digest(3), 3)),
         "",
     )
 
@@ -73,16 +85,16 @@ def test_a_manifest_is_read() -> None:
 @pytest.mark.parametrize(
     ("document", "media_type", "is_image"),
     [
-        (image(), manifest.OCI_MANIFEST, True),
-        (image(mediaType=None), f"{manifest.OCI_MANIFEST}; charset=utf-8", True),
+        (image(), OCI_MANIFEST, True),
+        (image(mediaType=None), f"{OCI_MANIFEST}; charset=utf-8", True),
         (image(mediaType=None, schemaVersion=None), "text/plain", True),  # as a simple web server sends it
         (
             image(
-                mediaType=manifest.DOCKER_MANIFEST,
-                config=described(1, manifest.DOCKER_CONFIG),
+                mediaType=DOCKER_MANIFEST,
+                config=described(1, DOCKER_CONFIG),
                 layers=[described(2, DOCKER_LAYER, urls=["https://example.com/foreign"])],
             ),
-            manifest.DOCKER_MANIFEST,
+            DOCKER_MANIFEST,
             True,
         ),
         (image(layers=None), "", True),
@@ -91,9 +103,9 @@ def test_a_manifest_is_read() -> None:
             image(
                 artifactType="application/vnd.example.model",
                 config=described(2, "application/vnd.oci.empty.v1+json"),
-                subject=described(4, manifest.OCI_MANIFEST),
+                subject=described(4, OCI_MANIFEST),
             ),
-            manifest.OCI_MANIFEST,
+            OCI_MANIFEST,
             False,
         ),
         (image(config=described(1, "application/vnd.cncf.helm.config.v1+json")), "", False),
@@ -108,11 +120,11 @@ def test_images_are_told_from_artifacts(document: dict[str, Any], media_type: st
 
 
 def test_an_index_is_read() -> None:
-    named = described(2, manifest.DOCKER_MANIFEST, annotations={"org.opencontainers.image.ref.name": "latest"})
+    named = described(2, DOCKER_MANIFEST, annotations={"org.opencontainers.image.ref.name": "latest"})
     assert read_index(index(offer(1, "linux/arm/v7"), named)) == Index(
         (
-            Descriptor(manifest.OCI_MANIFEST, digest(1), 1, Platform("linux", "arm", "v7")),
-            Descriptor(manifest.DOCKER_MANIFEST, digest(2), 2, None, {"org.opencontainers.image.ref.name": "latest"}),
+            Descriptor(OCI_MANIFEST, digest(1), 1, Platform("linux", "arm", "v7")),
+            Descriptor(DOCKER_MANIFEST, digest(2), 2, None, {"org.opencontainers.image.ref.name": "latest"}),
         )
     )
 
@@ -121,11 +133,11 @@ def test_an_index_is_read() -> None:
     ("document", "media_type"),
     [
         (index(), ""),
-        (index(mediaType=None), manifest.OCI_INDEX),
+        (index(mediaType=None), OCI_INDEX),
         (index(mediaType=None), ""),
-        (index(mediaType=manifest.DOCKER_LIST), manifest.DOCKER_LIST),
+        (index(mediaType=DOCKER_LIST), DOCKER_LIST),
         (index(manifests=None), ""),
-        ({"schemaVersion": 2}, manifest.DOCKER_LIST),
+        ({"schemaVersion": 2}, DOCKER_LIST),
     ],
 )
 def test_an_index_may_be_empty(document: dict[str, Any], media_type: str) -> None:
@@ -142,11 +154,11 @@ BOTH = "is an index and a manifest at once"
         pytest.param(image(manifests=[described(2)]), "", BOTH, id="manifests in an image"),
         pytest.param(index(described(2), layers=[]), "", BOTH, id="layers in an index"),
         pytest.param(index(described(2), config=described(1)), "", BOTH, id="a configuration in an index"),
-        pytest.param(image(mediaType=manifest.OCI_INDEX), "", BOTH, id="an image that says it is an index"),
-        pytest.param(index(mediaType=manifest.OCI_MANIFEST), "", BOTH, id="an index that says it is an image"),
-        pytest.param(image(), manifest.DOCKER_LIST, BOTH, id="an image announced as an index"),
-        pytest.param(index(described(2)), manifest.DOCKER_MANIFEST, BOTH, id="an index announced as an image"),
-        pytest.param(index(mediaType=None), manifest.OCI_MANIFEST, BOTH, id="an index announced, without a type"),
+        pytest.param(image(mediaType=OCI_INDEX), "", BOTH, id="an image that says it is an index"),
+        pytest.param(index(mediaType=OCI_MANIFEST), "", BOTH, id="an index that says it is an image"),
+        pytest.param(image(), DOCKER_LIST, BOTH, id="an image announced as an index"),
+        pytest.param(index(described(2)), DOCKER_MANIFEST, BOTH, id="an index announced as an image"),
+        pytest.param(index(mediaType=None), OCI_MANIFEST, BOTH, id="an index announced, without a type"),
         pytest.param(image(config=None), "", "config of the manifest is no descriptor", id="no configuration"),
         pytest.param({}, "", "config of the manifest is no descriptor", id="nothing"),
         pytest.param(image(config="busybox"), "", "config of the manifest is no descriptor", id="a string"),
@@ -310,7 +322,7 @@ def test_nothing_better_is_passed_over(machine: str, offers: list[str | None]) -
 # ---- whatever JSON there is
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from([DIGEST, manifest.OCI_INDEX, "sh"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from([DIGEST, OCI_INDEX, "sh"]),
     lambda inside: (
         st.lists(inside, max_size=3)
         | st.dictionaries(

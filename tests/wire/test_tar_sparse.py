@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwright.wire import tar
-from support.tarballs import END, base_256, contents, extended, failure, file, header, padded, pieces, sealed
+from support.tarballs import AT_ONCE, END, base_256, contents, extended, failure, file, header, padded, pieces, sealed
 
 FORMS = ("gnu", "0.0", "0.1", "1.0")
 Map = list[tuple[int, int]]
 
 
 def gnu(segments: Map, stored: int, size: int, *, more: bool = False) -> bytes:
-    """The header of GNU's old form, and the blocks of the map after it."""
-    numbers = [b"%011o\0%011o\0" % segment for segment in segments]
+    """The header of GNU's old form, and the blocks of the map after it. Offsets are binary, lengths octal."""
+    numbers = [base_256(offset, 12) + b"%011o\0" % length for offset, length in segments]
     block = bytearray(header(b"sparse", b"S", stored, magic=b"ustar ", version=b" "))
     block[386 : 386 + 24 * 4] = b"".join(numbers[:4]).ljust(24 * 4, b"\0")
     block[482] = more or len(numbers) > 4
@@ -110,6 +110,19 @@ def test_parts_come_where_they_belong(form: str, written: tuple[Map, int], porti
     assert (found.name, found.kind, found.size) == (b"sparse", tar.FILE, size)
     assert content == whole
     assert following == b"next"
+
+
+@pytest.mark.parametrize("length", range(509, 516))
+def test_maps_before_the_content_may_fill_their_block(length: int) -> None:
+    numbers = [0] * 25 + [4]  # thirteen parts, the last of four bytes
+    shortest, longer = divmod(length - len(b"13\n") - len(numbers), len(numbers))
+    lines = b"".join(b"%0*d\n" % (shortest + (k < longer), number) for k, number in enumerate(numbers))
+    head = extended((b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"4"))
+    stored = padded(b"13\n" + lines) + b"data"
+    assert len(b"13\n" + lines) == length
+    for portion in (AT_ONCE, 1):
+        [(_, content)] = contents(head + header(size=len(stored)) + stored, portion)
+        assert content == b"data"
 
 
 @pytest.mark.parametrize("form", FORMS)
