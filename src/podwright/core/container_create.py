@@ -67,7 +67,7 @@ async def _make(runtime: Runtime, sandbox: Sandbox, config: v1.ContainerConfig, 
                 built = await asyncio.to_thread(_write_bundle, runtime, container, image, handler)
                 await _prepare_host_paths(runtime, container, built)
             with step("container.create", container.id):
-                made = await conmon.create(_creation(runtime, container, handler))
+                made = await conmon.create(_creation(runtime, container, handler, built))
             await runtime.index.update_container(
                 container,
                 phase="created",
@@ -202,13 +202,14 @@ def _ulimits(runtime: Runtime) -> dict[str, tuple[int, int]]:
     return {"RLIMIT_NOFILE": (wanted, wanted)} if wanted else {}
 
 
-def _creation(runtime: Runtime, container: Container, handler: Handler) -> conmon.Creation:
+def _creation(runtime: Runtime, container: Container, handler: Handler, built: spec.Built) -> conmon.Creation:
     config = container.config
     return conmon.Creation(
         program=runtime.settings.conmon,
         runtime=handler.runtime,
         container_id=container.id,
         name=config.metadata.name,
+        executable=built.spec["process"]["args"][0],
         bundle=runtime.paths.bundle(container.id),
         exits=runtime.paths.exits,
         log_path=container.facts.log_path,

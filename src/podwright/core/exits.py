@@ -24,6 +24,7 @@ from podwright.trace import step
 
 logger = logging.getLogger(__name__)
 
+DEATH_SECONDS = 5.0
 UNKNOWN_EXIT_CODE = 255
 """Of a container whose end nobody saw. Kubelets treat it as any other failure."""
 
@@ -77,7 +78,7 @@ async def _record(runtime: Runtime, container: Container) -> None:
         out_of_memory = code != 0 and await asyncio.to_thread(_out_of_memory, runtime, status.cgroup, bundle)
         reason = "Completed" if code == 0 else "OOMKilled" if out_of_memory else "Error"
         message = ""
-    await asyncio.to_thread(runtime.host.cgroups.kill, status.cgroup)  # those whom process 1 did not take along
+    await asyncio.to_thread(_end_all, runtime, container)
     await runtime.index.update_container(
         container,
         phase="exited",
@@ -87,6 +88,14 @@ async def _record(runtime: Runtime, container: Container) -> None:
         message=status.message or message,
     )
     logger.info("%s has exited with code %d (%s)", container.title, code, reason)
+
+
+def _end_all(runtime: Runtime, container: Container) -> None:
+    """Ends those whom process 1 did not take along: a kubelet takes the volumes of a container that has exited away."""
+    cgroups, cgroup = runtime.host.cgroups, container.status.cgroup
+    cgroups.kill(cgroup)
+    if not cgroups.wait_empty(cgroup, DEATH_SECONDS):
+        logger.warning("%s has exited, and processes of it do not die in %s", container.title, cgroup)
 
 
 def _out_of_memory(runtime: Runtime, cgroup: str, bundle: str) -> bool:

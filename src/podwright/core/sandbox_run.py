@@ -200,6 +200,7 @@ async def _make_infra(runtime: Runtime, sandbox: Sandbox, handler: Handler) -> N
         runtime=handler.runtime,
         container_id=sandbox.id,
         name=f"{sandbox.config.metadata.name}-infra",
+        executable=runtime.settings.infra_program,
         bundle=bundle,
         exits=runtime.paths.exits,
     )

@@ -12,10 +12,10 @@ import json
 import os
 from dataclasses import dataclass
 
-from podwright.errors import DeadlineExceeded, Internal
+from podwright.errors import DeadlineExceeded, Internal, InvalidArgument
 from podwright.kernel.process import Pid
 from podwright.kernel.run import run
-from podwright.oci.runtime import OciRuntime
+from podwright.oci.runtime import OciRuntime, blames_command, plain
 
 CREATE_SECONDS = 120.0
 
@@ -36,6 +36,8 @@ class Creation:
     runtime: OciRuntime
     container_id: str
     name: str
+    executable: str
+    """What the container runs; for messages."""
     bundle: str
     """The directory with config.json; conmon's own files go there too."""
     exits: str
@@ -74,8 +76,8 @@ class Creation:
 
 
 async def create(creation: Creation) -> Monitored:
-    """Runs the OCI runtime's `create` under a conmon of its own. Raises Internal with the runtime's words,
-    DeadlineExceeded.
+    """Runs the OCI runtime's `create` under a conmon of its own. Raises InvalidArgument if the executable is not there
+    or is none, Internal with the runtime's words, DeadlineExceeded.
     """
     errors = f"{creation.bundle}/conmon.log"
     receiving, sending = os.pipe2(os.O_CLOEXEC)
@@ -121,7 +123,11 @@ def _created(line: bytes, creation: Creation, errors: str) -> Monitored:
         raise Internal(f"conmon ended before the container was created: {_tail(errors)}")
     answer = json.loads(line)
     if answer["data"] < 0:
-        message = str(answer.get("message", "")).strip() or _tail(errors)
+        message = plain(str(answer.get("message", ""))) or _tail(errors)
+        if blames_command(message):
+            raise InvalidArgument(
+                f'command: "{creation.executable}" cannot be run in container "{creation.name}": {message}'
+            )
         raise Internal(f"{creation.runtime.name} cannot create the container: {message}")
     try:
         return Monitored(Pid.of(answer["data"]), Pid.of(_read_pid(f"{creation.bundle}/conmon.pid")))

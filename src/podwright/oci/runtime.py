@@ -6,6 +6,7 @@ Owns the command lines. What a container is like is said by its bundle (spec.py)
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,20 @@ COMMAND_SECONDS = 60.0
 """How long any command but exec may take. They take milliseconds; a hung disk or cgroup must not hold an RPC for
 ever.
 """
+
+_LOG_LINE = re.compile(r'time="[^"]*" level=(?:error|fatal) msg=(?P<text>"(?:[^"\\]|\\.)*")')
+_COMMAND = re.compile(r'executable file|open executable|exec: "')
+
+
+def plain(words: str) -> str:
+    """The words of an OCI runtime, taken out of log lines where they come in such (runc)."""
+    found = _LOG_LINE.search(words)
+    return str(json.loads(found["text"])) if found else words.strip()
+
+
+def blames_command(words: str) -> bool:
+    """Whether an OCI runtime (crun, runc) complains about the program that it was to run."""
+    return _COMMAND.search(words) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,12 @@ class OciRuntime:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(f"{self.root}/{container_id}")
 
-    async def execute(self, container_id: str, process_file: str, *, limit: int, timeout: float | None) -> Finished:
-        """Runs a process described by `process_file` in the container and waits for it; see kernel/run.py."""
-        command = self.command("exec", f"--process={process_file}", container_id)
+    async def execute(
+        self, container_id: str, process_file: str, pid_file: str, *, limit: int, timeout: float | None
+    ) -> Finished:
+        """Runs a process described by `process_file` in the container and waits for it; see kernel/run.py.
+
+        Without `pid_file` afterwards it was not run, and the output is a complaint of the OCI runtime.
+        """
+        command = self.command("exec", f"--process={process_file}", f"--pid-file={pid_file}", container_id)
         return await run(command, limit=limit, timeout=timeout)

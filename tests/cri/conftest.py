@@ -1,0 +1,45 @@
+"""One node for all tests of a run; each test begins and ends with no pod on it, and with nothing left behind."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from podwright.cri import v1
+from support.cri import Pods
+from support.leaks import leaks, snapshot
+from support.node import node
+
+
+class Shared:
+    """The node of all tests."""
+
+    def __init__(self, pods: Pods) -> None:
+        self.pods = pods
+        self.clean = snapshot(pods.node)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Shared]:
+    """A node with a daemon and an image, on which pods have come and gone."""
+    with node() as made:
+        made.start()
+        pods = Pods(made)
+        pods.load_image()
+        # The first pods make the bridge, the chains for port mappings, and the directories of the OCI runtimes.
+        pods.run_sandbox(pods.networked_config(port_mappings=[v1.PortMapping(container_port=80, host_port=18080)]))
+        for handler in ("crun", "runc"):
+            pods.start(pods.run_sandbox(handler=handler))
+        pods.remove_all()
+        yield Shared(pods)
+        pods.close()
+
+
+@pytest.fixture
+def pods(shared: Shared) -> Iterator[Pods]:
+    """The node's client."""
+    yield shared.pods
+    shared.pods.remove_all()
+    left = leaks(shared.pods.node, shared.clean)
+    if left:
+        shared.clean = snapshot(shared.pods.node)  # the next test is not to blame
+    assert left == {}
