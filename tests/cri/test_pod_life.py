@@ -206,9 +206,7 @@ def test_ids_may_be_cut_short_while_they_tell_one_object(pods: Pods) -> None:
     assert pods.sandbox(sandbox_id[:10]).id == sandbox_id
     assert pods.status(container_id[:10]).id == container_id
     assert pods.exec(container_id[:10], "echo ok") == "ok\n"
-    while len({status.id[0] for status in pods.cri.list_pod_sandbox().items}) == len(
-        pods.cri.list_pod_sandbox().items
-    ):
+    while len({status.id[0] for status in pods.cri.list_pod_sandbox().items}) == len(pods.cri.list_pod_sandbox().items):
         pods.run_sandbox()  # at the 17th at the latest two ids begin alike
     first = [status.id[0] for status in pods.cri.list_pod_sandbox().items]
     twice = next(digit for digit in first if first.count(digit) > 1)

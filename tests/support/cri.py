@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,8 +50,10 @@ class Pods:
         with grpc.insecure_channel(f"unix:{self.node.socket}") as channel:
             load = channel.unary_unary(method.path, method.request.SerializeToString, method.response.FromString)
             request = control.LoadImageRequest(path=str(rootfs), name=name, config=json.dumps(document).encode())
-            (image_id,) = load(request, timeout=60).image_ids
-        return str(image_id)
+            answer = load(request, timeout=60)
+        assert isinstance(answer, control.LoadImageResponse)
+        (image_id,) = answer.image_ids
+        return image_id
 
     # sandboxes
 
@@ -154,12 +156,10 @@ class Pods:
             self.cri.remove_pod_sandbox(sandbox.id)
 
 
-def host_network(**options: v1.NamespaceMode) -> v1.LinuxSandboxSecurityContext:
-    """The security context of a sandbox with the host's network, PID namespaces of the containers' own, and
-    `options`.
-    """
-    modes: Mapping[str, v1.NamespaceMode] = {"network": v1.NODE, "pid": v1.CONTAINER, **options}
-    return v1.LinuxSandboxSecurityContext(namespace_options=v1.NamespaceOption(**modes))
+def host_network(*, pid: v1.NamespaceMode = v1.CONTAINER, **fields: Any) -> v1.LinuxSandboxSecurityContext:
+    """The security context of a sandbox with the host's network and `fields`."""
+    options = v1.NamespaceOption(network=v1.NODE, pid=pid)
+    return v1.LinuxSandboxSecurityContext(namespace_options=options, **fields)
 
 
 def secured(**fields: Any) -> v1.LinuxContainerConfig:

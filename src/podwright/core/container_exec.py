@@ -47,14 +47,15 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
         with step("container.exec", container.id):
             oci = runtime.handlers[container.facts.handler].runtime
             done = await oci.execute(container.id, file, f"{file}.pid", limit=OUTPUT_LIMIT, timeout=seconds)
-        if done.status != 0 and not os.path.exists(f"{file}.pid"):
+        if done.status != 0 and not await asyncio.to_thread(os.path.exists, f"{file}.pid"):
             raise _not_run(container, command, done)
-        return done
     except (DeadlineExceeded, asyncio.CancelledError) as error:
         await asyncio.shield(asyncio.to_thread(_kill_marked, runtime, container.status.cgroup, mark.encode()))
         if isinstance(error, DeadlineExceeded):
             raise DeadlineExceeded(f"command {command[0]!r} in {container.title} timed out after {seconds} s") from None
         raise
+    else:
+        return done
     finally:
         for path in (file, f"{file}.pid"):
             with contextlib.suppress(FileNotFoundError):
