@@ -43,10 +43,12 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
     file = f"{runtime.paths.bundle(container.id)}/exec-{exec_id}"
     mark = f"{MARK}={exec_id}"
     try:
-        await asyncio.to_thread(_write_process, runtime, container, command, mark, file)
+        score = await asyncio.to_thread(_write_process, runtime, container, command, mark, file)
         with step("container.exec", container.id):
             oci = runtime.handlers[container.facts.handler].runtime
-            done = await oci.execute(container.id, file, f"{file}.pid", limit=OUTPUT_LIMIT, timeout=seconds)
+            done = await oci.execute(
+                container.id, file, f"{file}.pid", oom_score_adj=score, limit=OUTPUT_LIMIT, timeout=seconds
+            )
         if done.status != 0 and not await asyncio.to_thread(os.path.exists, f"{file}.pid"):
             raise _not_run(container, command, done)
     except (DeadlineExceeded, asyncio.CancelledError) as error:
@@ -62,11 +64,15 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
                 os.unlink(path)
 
 
-def _write_process(runtime: Runtime, container: Container, command: list[str], mark: str, file: str) -> None:
+def _write_process(runtime: Runtime, container: Container, command: list[str], mark: str, file: str) -> int | None:
+    """Describes the process; returns its oom_score_adj."""
     with open(f"{runtime.paths.bundle(container.id)}/config.json", "rb") as config:
         document = json.load(config)
+    described = oci_process.for_exec(document, command, [mark])
     with open(file, "w", encoding="utf-8") as out:
-        json.dump(oci_process.for_exec(document, command, [mark]), out)
+        json.dump(described, out)
+    score: int | None = described.get("oomScoreAdj")
+    return score
 
 
 def _not_run(container: Container, command: list[str], done: Finished) -> Exception:

@@ -13,7 +13,8 @@ REOPEN_SECONDS = 10.0
 
 
 async def reopen_log(runtime: Runtime, container: Container) -> None:
-    """Makes conmon open the log's path anew, and returns when the file is there.
+    """Makes conmon open the log's path anew, and returns when the file is there. Does nothing if the file there is the
+    one that conmon writes to: it would be replaced by an empty one.
 
     Raises FailedPrecondition, and makes no file, if the container does not run (critest, kubelet's log rotation).
     """
@@ -27,6 +28,9 @@ async def reopen_log(runtime: Runtime, container: Container) -> None:
 
 async def _reopen(bundle: str, container: Container) -> None:
     path = container.facts.log_path
+    monitor = container.status.monitor
+    if monitor is not None and await asyncio.to_thread(monitor.has_open, path):
+        return
     loop = asyncio.get_running_loop()
     appeared: asyncio.Future[None] = loop.create_future()
     try:
@@ -36,17 +40,16 @@ async def _reopen(bundle: str, container: Container) -> None:
 
     def changed() -> None:
         os.read(watch, 65536)
-        if os.path.exists(path) and not appeared.done():
+        if monitor is not None and monitor.has_open(path) and not appeared.done():
             appeared.set_result(None)
 
     try:
-        libc.inotify_add_watch(watch, os.path.dirname(path), libc.IN_CREATE)
-        rotated = not await asyncio.to_thread(os.path.exists, path)
+        # conmon makes a file beside it and renames that.
+        libc.inotify_add_watch(watch, os.path.dirname(path), libc.IN_MOVED_TO)
         loop.add_reader(watch, changed)
         conmon.reopen_log(bundle)
-        if rotated:
-            async with asyncio.timeout(REOPEN_SECONDS):
-                await appeared
+        async with asyncio.timeout(REOPEN_SECONDS):
+            await appeared
     except TimeoutError:
         raise DeadlineExceeded(f"the conmon of {container.title} did not reopen {path}") from None
     except OSError as error:

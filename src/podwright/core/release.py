@@ -35,7 +35,7 @@ def release_functions(runtime: Runtime) -> Mapping[Kind, Release]:
         await runtime.network.detach(resource.owner)
 
     async def cgroup(resource: Resource) -> None:
-        await asyncio.to_thread(_remove_cgroup, runtime, resource.args["path"])
+        await asyncio.to_thread(_remove_cgroup, runtime, resource.args["path"], resource.args["up_to"])
 
     async def container(resource: Resource) -> None:
         await asyncio.to_thread(_kill_container, runtime, resource)
@@ -78,5 +78,5 @@ def _kill_container(runtime: Runtime, resource: Resource) -> None:
         raise Internal(f"processes in cgroup {cgroup} do not die; they may be in uninterruptible sleep")
 
 
-def _remove_cgroup(runtime: Runtime, path: str) -> None:
-    runtime.host.cgroups.remove(path)
+def _remove_cgroup(runtime: Runtime, path: str, up_to: str = "") -> None:
+    runtime.host.cgroups.remove(path, up_to=up_to)

@@ -98,7 +98,8 @@ def _enter_resources(runtime: Runtime, sandbox: Sandbox, pins: Mapping[Kind, str
     paths, config = runtime.paths, sandbox.config
     made: list[tuple[ResourceKind, Mapping[str, str]]] = [("directory", {"path": paths.sandbox(sandbox.id)})]
     if sandbox.facts.cgroup_is_ours:
-        made.append(("cgroup", {"path": sandbox.facts.cgroup_parent}))
+        path = sandbox.facts.cgroup_parent
+        made.append(("cgroup", {"path": path, "up_to": runtime.host.cgroups.nearest(os.path.dirname(path))}))
     if "ipc" in pins:
         made.append(("mount", {"path": view.shm(paths, sandbox.id, config)}))
     made += [("pin", {"kind": kind, "path": path}) for kind, path in pins.items()]

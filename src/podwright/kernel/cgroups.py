@@ -53,6 +53,12 @@ class Cgroups:
         """Whether any hierarchy has the cgroup."""
         return bool(self.directories(path))
 
+    def nearest(self, path: str) -> str:
+        """The cgroup, or else the nearest one above it that exists."""
+        while path != "/" and not self.exists(path):
+            path = os.path.dirname(path)
+        return path
+
     def directory(self, controller: str, path: str) -> str:
         """The directory that has the files of a controller, whether or not the cgroup exists."""
         root = self.controllers.get(controller, self.unified) if self.mode != "v2" else self.unified
@@ -172,9 +178,9 @@ class Cgroups:
         with open(f"{self.controllers['freezer']}{path}/freezer.state", encoding="ascii") as state:
             return state.read().strip() == "FROZEN"
 
-    def remove(self, path: str, *, with_parents_below: str = "/") -> None:
-        """Removes the cgroup and those below it from all hierarchies, then empty parents up to, not including, the
-        given one.
+    def remove(self, path: str, *, up_to: str = "") -> None:
+        """Removes the cgroup and those below it from all hierarchies, then, with `up_to`, those above it that have
+        become empty, as far as but not including that one.
 
         Raises OSError (EBUSY) if processes are left. Succeeds if it does not exist.
         """
@@ -182,10 +188,11 @@ class Cgroups:
             for below, _, _ in os.walk(directory, topdown=False):
                 with contextlib.suppress(FileNotFoundError):
                     os.rmdir(below)
-        parent = os.path.dirname(path)
-        if parent.startswith(with_parents_below) and parent not in ("/", with_parents_below):
-            with contextlib.suppress(OSError):  # others live there
-                self.remove_if_empty(parent)
+        while up_to and (path := os.path.dirname(path)) not in ("/", up_to):
+            try:
+                self.remove_if_empty(path)
+            except OSError:  # others live there
+                return
 
     def remove_if_empty(self, path: str) -> None:
         """Removes the cgroup where it has neither children nor processes. Raises OSError (EBUSY, ENOTEMPTY)."""

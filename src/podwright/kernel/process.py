@@ -39,6 +39,18 @@ class Pid:
         os.close(fd)
         return None
 
+    def has_open(self, path: str) -> bool:
+        """Whether the file at `path` is one that the process has open; False if either is gone."""
+        try:
+            wanted = os.stat(path)
+            for entry in os.listdir(f"/proc/{self.pid}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.stat(f"/proc/{self.pid}/fd/{entry}"), wanted):
+                        return self.alive()
+        except FileNotFoundError:
+            pass
+        return False
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Sends a signal; does nothing if the process has ended."""
         fd = self.open()

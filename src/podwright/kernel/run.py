@@ -83,11 +83,14 @@ async def run(
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
     stderr: int | None = None,
+    oom_score_adj: int | None = None,
 ) -> Finished:
     """Runs a program to its end.
 
     With `stderr`, a file descriptor, nothing is captured: for programs that leave a child behind, which must not hold
     our pipes.
+
+    `oom_score_adj` is what its children shall begin with; it is set as soon as the program has been started.
 
     `limit` bytes are kept of each output stream. After its end the streams are read for `drain` seconds more where a
     child of it holds them open. On `timeout` (seconds) and on cancellation it is killed; the former raises
@@ -109,6 +112,8 @@ async def run(
     except OSError as error:
         raise Internal(f"cannot start {argv[0]!r}: {error.strerror or error}") from error
     try:
+        if oom_score_adj is not None:
+            _set_oom_score_adj(transport.get_pid(), oom_score_adj)
         if stdin:
             pipe = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
             pipe.write(stdin)
@@ -131,6 +136,15 @@ async def run(
     status = transport.get_returncode()
     assert status is not None
     return Finished(tuple(argv), status, bytes(collector.output[1]), bytes(collector.output[2]))
+
+
+def _set_oom_score_adj(pid: int, score: int) -> None:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, str(score).encode())
+        finally:
+            os.close(fd)
 
 
 def _kill(transport: asyncio.SubprocessTransport) -> None:

@@ -85,11 +85,19 @@ class OciRuntime:
                 shutil.rmtree(f"{self.root}/{container_id}")
 
     async def execute(
-        self, container_id: str, process_file: str, pid_file: str, *, limit: int, timeout: float | None
+        self,
+        container_id: str,
+        process_file: str,
+        pid_file: str,
+        *,
+        oom_score_adj: int | None,
+        limit: int,
+        timeout: float | None,
     ) -> Finished:
         """Runs a process described by `process_file` in the container and waits for it; see kernel/run.py.
 
-        Without `pid_file` afterwards it was not run, and the output is a complaint of the OCI runtime.
+        Without `pid_file` afterwards it was not run, and the output is a complaint of the OCI runtime. crun takes no
+        notice of the description's oomScoreAdj, so `oom_score_adj` is given to it to inherit.
         """
         command = self.command("exec", f"--process={process_file}", f"--pid-file={pid_file}", container_id)
-        return await run(command, limit=limit, timeout=timeout)
+        return await run(command, limit=limit, timeout=timeout, oom_score_adj=oom_score_adj)
