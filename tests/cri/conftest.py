@@ -7,7 +7,7 @@ import pytest
 from podwright.cri import v1
 from support.cri import Pods
 from support.leaks import leaks, snapshot
-from support.node import node
+from support.node import Node, node
 
 
 class Shared:
@@ -43,3 +43,9 @@ def pods(shared: Shared) -> Iterator[Pods]:
     if left:
         shared.clean = snapshot(shared.pods.node)  # the next test is not to blame
     assert left == {}
+
+
+@pytest.fixture
+def machine(pods: Pods) -> Node:
+    """The node itself."""
+    return pods.node

@@ -34,6 +34,7 @@ class Node:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="podwright-test-"))
+        self.directory.chmod(0o711)  # for users of user namespaces to pass through
         self.name = self.directory.name.removeprefix("podwright-test-")
         self.cgroup = f"/podwright-test-{self.name}"
         self.state = self.directory / "state"

@@ -17,13 +17,13 @@ from podwright.core.ledger import Kind as ResourceKind
 from podwright.core.runtime import Handler, Runtime
 from podwright.core.sandbox_remove import remove_by_id
 from podwright.cri import v1
-from podwright.errors import AlreadyExists, PodwrightError
+from podwright.errors import AlreadyExists, InvalidArgument, PodwrightError
 from podwright.ids import new_id
 from podwright.kernel import mounts, namespaces
 from podwright.kernel.namespaces import Kind, Wanted
 from podwright.network.dns import resolv_conf
 from podwright.network.request import AttachRequest, Dns, PortMapping
-from podwright.oci import conmon, infra, resources, validate
+from podwright.oci import conmon, infra, resources, sysctls, validate
 from podwright.oci import namespaces as oci_namespaces
 from podwright.state.records import Sandbox, SandboxFacts, SandboxStatus, sandbox_name
 from podwright.state.store import Statement
@@ -66,7 +66,7 @@ async def _make(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler
                 await asyncio.to_thread(_make_files, runtime, sandbox)
             if pins:
                 with step("sandbox.namespaces", sandbox.id):
-                    await asyncio.to_thread(namespaces.create, _wanted(sandbox, pins))
+                    await asyncio.to_thread(_make_namespaces, sandbox, pins)
             # The network needs the namespace and process 1 too, but not each other.
             await all_of([_attach(runtime, sandbox, pins), _start_infra(runtime, sandbox, handler)])
             await runtime.index.update_sandbox(sandbox, phase="ready")
@@ -138,15 +138,20 @@ def _make_files(runtime: Runtime, sandbox: Sandbox) -> None:
         os.makedirs(config.log_directory, mode=0o755, exist_ok=True)
 
 
-def _wanted(sandbox: Sandbox, pins: Mapping[Kind, str]) -> Wanted:
-    facts = sandbox.config.linux.security_context.namespace_options.userns_options
-    return Wanted(
+def _make_namespaces(sandbox: Sandbox, pins: Mapping[Kind, str]) -> None:
+    linux = sandbox.config.linux
+    users = linux.security_context.namespace_options.userns_options
+    wanted = Wanted(
         pins=pins,
         hostname=sandbox.config.hostname,
-        sysctls=dict(sandbox.config.linux.sysctls),
-        uids=oci_namespaces.mappings(facts.uids),
-        gids=oci_namespaces.mappings(facts.gids),
+        sysctls=sysctls.effective(linux),
+        uids=oci_namespaces.mappings(users.uids),
+        gids=oci_namespaces.mappings(users.gids),
     )
+    try:
+        namespaces.create(wanted)
+    except namespaces.SysctlError as error:
+        raise InvalidArgument(f'linux.sysctls: "{error.filename}": {error.strerror}') from None
 
 
 def _dns(config: v1.PodSandboxConfig) -> Dns | None:

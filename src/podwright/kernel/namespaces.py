@@ -33,6 +33,10 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 
 
+class SysctlError(OSError):
+    """The kernel has no such parameter, or refuses its value."""
+
+
 @dataclass(frozen=True, slots=True)
 class IdMapping:
     """A range of ids: `container_id` and the following inside are `host_id` and the following outside."""
@@ -127,14 +131,18 @@ def write_sysctl(name: str, value: str) -> None:
     """Sets a kernel parameter in the namespaces of the calling thread. `name` has dots or slashes between its parts.
 
     As in sysctl(8), the separator that comes first counts, so that net/ipv4/conf/eth0.1/forwarding can be named.
+    Raises SysctlError with the name in place of a path.
     """
     dot, slash = name.find("."), name.find("/")
     path = name if slash != -1 and (dot == -1 or slash < dot) else name.translate(str.maketrans("./", "/."))
-    fd = os.open(f"/proc/sys/{path}", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
+        fd = os.open(f"/proc/sys/{path}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise SysctlError(error.errno, error.strerror, name) from None
 
 
 def _loopback_up() -> None:
