@@ -6,12 +6,15 @@ Owns no metrics and no spans: observe/ subscribes to what happens here.
 
 import contextlib
 import contextvars
+import errno
 import logging
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from podwright.errors import Internal, ResourceExhausted
 
 logger = logging.getLogger("podwright.step")
 
@@ -44,26 +47,37 @@ listeners: list[Listener] = []
 
 FAILPOINT_VARIABLE = "PODWRIGHT_FAILPOINT"
 """Set by tests only: `kill@<step>` or `kill@after:<step>` ends the daemon there by SIGKILL, `fail@<step>` raises an
-OSError.
+OSError. Several have commas between them.
 """
 
-_failpoint = os.environ.get(FAILPOINT_VARIABLE, "")
+_failpoints = frozenset(filter(None, os.environ.get(FAILPOINT_VARIABLE, "").split(",")))
 
 
 @contextlib.contextmanager
 def step(name: str, owner: str = "") -> Iterator[None]:
-    """Marks a stage of work on the object `owner`, such as step("network.add", sandbox.id)."""
+    """Marks a stage of work on the object `owner`, such as step("network.add", sandbox.id).
+
+    An OSError within becomes Internal, or ResourceExhausted for a full disk, with the stage and the object in its
+    message: what the kernel says alone would help nobody.
+    """
     started = time.monotonic()
     error: BaseException | None = None
     stage = current_stage.get()
     if stage is not None:
         stage.name = name
     try:
-        if _failpoint:
+        if _failpoints:
             _maybe_fail(name)
         yield
-        if _failpoint:
+        if _failpoints:
             _maybe_fail(f"after:{name}")
+    except OSError as caught:
+        if isinstance(caught, TimeoutError):
+            error = caught
+            raise
+        full = caught.errno in (errno.ENOSPC, errno.EDQUOT)
+        error = (ResourceExhausted if full else Internal)(f'{name} of "{owner}": {caught}')
+        raise error from caught
     except BaseException as caught:
         error = caught
         raise
@@ -79,7 +93,7 @@ def step(name: str, owner: str = "") -> Iterator[None]:
 
 
 def _maybe_fail(name: str) -> None:
-    if _failpoint == f"kill@{name}":
+    if f"kill@{name}" in _failpoints:
         os.kill(os.getpid(), signal.SIGKILL)
-    if _failpoint == f"fail@{name}":
+    if f"fail@{name}" in _failpoints:
         raise OSError(f"failpoint {name}")

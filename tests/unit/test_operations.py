@@ -101,6 +101,21 @@ def test_another_configuration_is_told_the_stage() -> None:
     run(scenario)
 
 
+def test_another_configuration_replaces_a_result_nobody_came_for() -> None:
+    async def scenario() -> None:
+        made, shop = Operations(), Workshop()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await made.make("pod", b"config", shop.work, shop.dispose)
+        shop.go_on.set()
+        await made.settle()
+        assert await made.make("pod", b"other", shop.work, shop.dispose) == "thing-2"
+        assert shop.disposed == ["thing-1"]
+        assert await made.make("pod", b"other", shop.work, shop.dispose) == "thing-3"
+
+    run(scenario)
+
+
 def test_a_failure_reaches_all_who_wait_and_frees_the_name() -> None:
     async def scenario() -> None:
         made, shop = Operations(), Workshop()

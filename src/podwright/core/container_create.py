@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from podwright.clock import now_ns
 from podwright.core import exits, view
-from podwright.core.container_remove import remove_by_id
+from podwright.core.container_remove import remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
 from podwright.cri import v1
-from podwright.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PodwrightError
+from podwright.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PodwrightError
 from podwright.ids import new_id
 from podwright.images.model import Image
 from podwright.kernel import mounts
@@ -39,12 +39,17 @@ async def create_container(runtime: Runtime, sandbox: Sandbox, config: v1.Contai
     if image is None:
         raise NotFound(f'image "{config.image.image}" is not on this node: pull it first')
     with runtime.images.lease(image.id):
-        return await runtime.operations.make(
+        container_id = await runtime.operations.make(
             container_name(config.metadata, sandbox),
             config.SerializeToString(deterministic=True),
             lambda: _make(runtime, sandbox, config, image, handler),
             lambda container_id: remove_by_id(runtime, container_id),
         )
+    container = runtime.index.containers.get(container_id)
+    if container is None:
+        raise Aborted(f"the new container was removed with its sandbox {sandbox.title}")
+    container.fetched = True
+    return container_id
 
 
 def _check_ready(sandbox: Sandbox) -> None:
@@ -53,14 +58,13 @@ def _check_ready(sandbox: Sandbox) -> None:
 
 
 async def _make(runtime: Runtime, sandbox: Sandbox, config: v1.ContainerConfig, image: Image, handler: Handler) -> str:
-    holder = runtime.index.holder(container_name(config.metadata, sandbox))
-    if holder is not None:
-        raise AlreadyExists(f'a container with this name and attempt exists in its sandbox: "{holder}"')
+    await _make_way(runtime, container_name(config.metadata, sandbox))
     notes: list[str] = []
     container = _record(sandbox, config, image, handler, notes)
+    container.fetched = False
     async with container.lock:
-        await runtime.index.add_container(container, *_enter_resources(runtime, container))
         try:
+            await runtime.index.add_container(container, *_enter_resources(runtime, container))
             with step("container.rootfs", container.id):
                 await asyncio.to_thread(_mount_rootfs, runtime, container, image)
             with step("container.spec", container.id):
@@ -86,6 +90,21 @@ async def _make(runtime: Runtime, sandbox: Sandbox, config: v1.ContainerConfig, 
         logger.info("container %s: %s", container.title, note)
     logger.info("container %s is created", container.title)
     return container.id
+
+
+async def _make_way(runtime: Runtime, name: str) -> None:
+    """Finishes what is on its way out under this name. Raises AlreadyExists if a container has the name."""
+    holder = runtime.index.containers.get(runtime.index.holder(name) or "")
+    if holder is None:
+        return
+    if holder.status.phase == "creating":
+        async with holder.lock:
+            if holder.id in runtime.index.containers:
+                await abandon_container(runtime, holder)
+    elif holder.status.phase == "removing":
+        await remove_container(runtime, holder)
+    else:
+        raise AlreadyExists(f'a container with this name and attempt exists in its sandbox: "{holder.id}"')
 
 
 def _record(
@@ -231,12 +250,14 @@ async def abandon_container(runtime: Runtime, container: Container) -> None:
     """Removes a container that was never created. The caller holds its lock."""
     await runtime.ledger.release(container.id)
     if container.facts.log_path:
-        await asyncio.to_thread(_remove_empty, container.facts.log_path)
+        await asyncio.to_thread(_remove_empty, container.facts.log_path, container.sandbox.config.log_directory)
     await runtime.index.drop_container(container)
 
 
-def _remove_empty(path: str) -> None:
-    """Removes the log that conmon has made, but not one of an earlier attempt that has something in it."""
-    with contextlib.suppress(FileNotFoundError):
+def _remove_empty(path: str, log_directory: str) -> None:
+    """Removes the log that conmon has made, and its directories, but nothing that has something in it."""
+    with contextlib.suppress(OSError):
         if os.path.getsize(path) == 0:
             os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+        os.rmdir(log_directory)

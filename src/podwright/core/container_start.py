@@ -22,7 +22,8 @@ async def start_container(runtime: Runtime, container: Container) -> None:
             raise FailedPrecondition(f"container {container.title} is {phase}: only a created one can be started")
         if container.sandbox.status.phase != "ready":
             raise FailedPrecondition(f"the sandbox of container {container.title} is not ready")
-        await runtime.index.update_container(container, phase="starting")
+        # Written down first: a daemon that is killed meanwhile has the time when it comes back.
+        await runtime.index.update_container(container, phase="starting", started_at=now_ns())
         try:
             with step("container.start", container.id):
                 await runtime.handlers[container.facts.handler].runtime.start(container.id)
@@ -32,5 +33,5 @@ async def start_container(runtime: Runtime, container: Container) -> None:
             assert container.status.process is not None
             container.status.process.kill()
             raise
-        await runtime.index.update_container(container, phase="running", started_at=now_ns())
+        await runtime.index.update_container(container, phase="running")
     logger.info("container %s is running", container.title)

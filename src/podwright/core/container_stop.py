@@ -35,14 +35,19 @@ async def stop_container(runtime: Runtime, container: Container, grace: float) -
         )
     else:
         container.stopping.shorten(deadline)
+    exited = asyncio.ensure_future(container.exited.wait())
     try:
         async with asyncio.timeout_at(deadline + KILL_SECONDS):
-            await container.exited.wait()
+            await asyncio.wait({exited, container.stopping.task}, return_when=asyncio.FIRST_COMPLETED)
+            if not exited.done():
+                await container.stopping.task  # it has failed, or sees that the exit has just been recorded
     except TimeoutError:
         raise DeadlineExceeded(
             f"container {container.title} is still there {KILL_SECONDS:.0f} seconds after SIGKILL: "
             "a process of it may be in uninterruptible sleep"
         ) from None
+    finally:
+        exited.cancel()
 
 
 async def kill_container(runtime: Runtime, container: Container) -> None:

@@ -5,7 +5,6 @@ killed leaves no file, then the container is killed too and its exit code is unk
 """
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import os
@@ -25,6 +24,8 @@ from podwright.trace import step
 logger = logging.getLogger(__name__)
 
 DEATH_SECONDS = 5.0
+"""How long the last processes of a container may take to die before it counts as exited all the same."""
+RETRY_SECONDS = 2.0
 UNKNOWN_EXIT_CODE = 255
 """Of a container whose end nobody saw. Kubelets treat it as any other failure."""
 
@@ -48,7 +49,17 @@ def watch(runtime: Runtime, pid: Pid, ended: Callable[[], Coroutine[Any, Any, No
 def watch_container(runtime: Runtime, container: Container) -> None:
     """Watches over a created container until its end."""
     assert container.status.monitor is not None
-    watch(runtime, container.status.monitor, lambda: container_exited(runtime, container), f"exit of {container.title}")
+    watch(runtime, container.status.monitor, lambda: _ended(runtime, container), f"exit of {container.title}")
+
+
+async def _ended(runtime: Runtime, container: Container) -> None:
+    """Sees to it that the end is recorded, even if that fails for now, such as on a full disk."""
+    while True:
+        try:
+            return await container_exited(runtime, container)
+        except PodwrightError:
+            logger.exception("the exit of %s cannot be recorded: trying again", container.title)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 async def container_exited(runtime: Runtime, container: Container) -> None:
@@ -118,7 +129,6 @@ def watch_infra(runtime: Runtime, sandbox: Sandbox) -> None:
     async def ended() -> None:
         if sandbox.status.phase == "ready":
             logger.warning("process 1 of sandbox %s has ended", sandbox.title)
-            with contextlib.suppress(PodwrightError):
-                await runtime.index.update_sandbox(sandbox, phase="stopped")
+            await runtime.index.update_sandbox(sandbox, phase="stopped")
 
     watch(runtime, sandbox.status.infra_monitor, ended, f"end of the infra process of {sandbox.title}")

@@ -94,7 +94,7 @@ def container_status(container: Container) -> v1.ContainerStatus:
         metadata=config.metadata,
         state=container_state(container),
         created_at=facts.created_at,
-        started_at=status.started_at,
+        started_at=0 if status.phase == "starting" else status.started_at,
         finished_at=status.finished_at,
         exit_code=status.exit_code,
         image=config.image,

@@ -2,19 +2,21 @@
 
 A kubelet whose deadline passes asks again for the same sandbox or container. Then the work that is under way is
 joined, or its result, if it came too late, is handed over; "name is reserved" never heals by waiting (containerd's
-best known complaint). A result that nobody asks for is disposed of after a while.
+best known complaint). A result that nobody asks for is disposed of after a while; until it is fetched nobody may see
+it in a list, and take it for his.
 
 Owns no locks: objects have their own.
 """
 
 import asyncio
 import contextvars
+import functools
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from podwright.errors import Aborted
+from podwright.errors import Aborted, PodwrightError
 from podwright.trace import Stage, current_stage
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ class Operations:
         making = self._making.get(name)
         if making is None:
             making = self._begin(name, fingerprint, work, dispose)
+        elif making.fingerprint != fingerprint and making.task.done() and not making.waiting:
+            making = self._begin(name, fingerprint, functools.partial(self._instead, making, work), dispose)
         elif making.fingerprint != fingerprint:
             raise Aborted(
                 f'"{name}" is being made with another configuration, at stage "{making.stage.name}": try again'
@@ -85,7 +89,7 @@ class Operations:
     def detach(
         self, work: Coroutine[Any, Any, Any], doing: str, context: contextvars.Context | None = None
     ) -> "asyncio.Task[Any]":
-        """Runs `work` to its end whatever becomes of the caller. Failures are logged with `doing`.
+        """Runs `work` to its end whatever becomes of the caller, who may have left: failures are logged with `doing`.
 
         It belongs to the present request, or to none with an empty `context`.
         """
@@ -94,8 +98,15 @@ class Operations:
 
         def finished(ended: "asyncio.Task[Any]") -> None:
             self._background.discard(ended)
-            if not ended.cancelled() and ended.exception() is not None:
-                logger.debug("%s: %s", doing, ended.exception())
+            error = None if ended.cancelled() else ended.exception()
+            if error is not None:
+                logger.log(
+                    logging.INFO if isinstance(error, PodwrightError) else logging.ERROR,
+                    "%s: %s",
+                    doing,
+                    error,
+                    exc_info=None if isinstance(error, PodwrightError) else error,
+                )
 
         task.add_done_callback(finished)
         return task
@@ -104,6 +115,13 @@ class Operations:
         """Waits for all work under way; for the end of the daemon."""
         while tasks := {*self._background, *(m.task for m in self._making.values() if not m.task.done())}:
             await asyncio.wait(tasks)
+
+    async def _instead(self, unfetched: _Making, work: Work) -> str:
+        """Does the work when the result of another under the same name, which nobody came for, is out of the way."""
+        if unfetched.expiry:
+            unfetched.expiry.cancel()
+        await unfetched.dispose(unfetched.task.result())
+        return await work()
 
     def _begin(self, name: str, fingerprint: bytes, work: Work, dispose: Dispose) -> _Making:
         stage = Stage()

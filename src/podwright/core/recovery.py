@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from podwright.clock import now_ns
@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 
 async def recover(runtime: Runtime) -> None:
     """Brings the records in line with the host. One bad record never keeps the daemon from starting."""
-    runtime.index.load()
+    give_up = runtime.index.load()
     runtime.ledger.load()
     with step("recovery"):
+        await runtime.store.write(*give_up)
         rebooted = await asyncio.to_thread(_is_new_boot, runtime)
         for sandbox in list(runtime.index.sandboxes.values()):
             await _attempt(sandbox, _recover_sandbox(runtime, sandbox, rebooted=rebooted))
@@ -48,7 +49,7 @@ async def recover(runtime: Runtime) -> None:
 async def _attempt(what: Sandbox | Container, work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
-    except (PodwrightError, OSError):
+    except Exception:
         logger.exception("cannot recover %s", what.title)
 
 
@@ -91,20 +92,41 @@ async def _recover_container(runtime: Runtime, container: Container, *, rebooted
         return
     if status.phase == "starting":
         # The daemon was killed between the order to start and the news that it was carried out.
-        oci = runtime.handlers[container.facts.handler].runtime
-        ran = await oci.state(container.id) != "created"
-        await runtime.index.update_container(
-            container, phase="running" if ran else "created", started_at=now_ns() if ran else 0
-        )
+        if await _has_started(runtime, container):
+            await runtime.index.update_container(container, phase="running")
+        else:
+            await runtime.index.update_container(container, phase="created", started_at=0)
     exits.watch_container(runtime, container)
 
 
-def sweep(runtime: Runtime) -> None:
-    """Removes directories of objects that have no record: a power loss may take the last records along. Blocking."""
+async def _has_started(runtime: Runtime, container: Container) -> bool:
+    """Whether the command runs or has run; also if nobody can tell, since then it does not wait to be started."""
+    handler = runtime.handlers.get(container.facts.handler)
+    try:
+        return handler is None or await handler.runtime.state(container.id) != "created"
+    except PodwrightError as error:
+        logger.warning("has %s been started? %s", container.title, error)
+        return True
+
+
+def find_strays(runtime: Runtime) -> list[str]:
+    """Directories of objects that have no record: a power loss may take the last records along. Blocking; for the time
+    before anything new is made.
+    """
     known = runtime.index.sandboxes.keys() | runtime.index.containers.keys()
+    found = []
     for directory in runtime.paths.object_directories():
         with contextlib.suppress(FileNotFoundError):
-            for name in set(os.listdir(directory)) - known:
-                logger.warning("removing %s/%s, which belongs to nothing", directory, name)
-                mounts.umount_below(f"{directory}/{name}")
-                shutil.rmtree(f"{directory}/{name}")
+            found += [f"{directory}/{name}" for name in os.listdir(directory) if name not in known]
+    return found
+
+
+def sweep(strays: Sequence[str]) -> None:
+    """Removes what find_strays has found. Blocking."""
+    for directory in strays:
+        logger.warning("removing %s, which belongs to nothing", directory)
+        try:
+            mounts.umount_below(directory)
+            shutil.rmtree(directory)
+        except OSError:
+            logger.exception("cannot remove %s", directory)

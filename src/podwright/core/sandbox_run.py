@@ -15,7 +15,7 @@ from podwright.core import exits, view
 from podwright.core.concurrent import all_of
 from podwright.core.ledger import Kind as ResourceKind
 from podwright.core.runtime import Handler, Runtime
-from podwright.core.sandbox_remove import remove_by_id
+from podwright.core.sandbox_remove import remove_by_id, remove_sandbox
 from podwright.cri import v1
 from podwright.errors import AlreadyExists, InvalidArgument, PodwrightError
 from podwright.ids import new_id
@@ -45,23 +45,24 @@ async def run_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_h
     validate.sandbox(config, runtime.host, handler.features)
     name = sandbox_name(config.metadata)
     fingerprint = config.SerializeToString(deterministic=True) + requested_handler.encode()
-    return await runtime.operations.make(
+    sandbox_id = await runtime.operations.make(
         name,
         fingerprint,
         lambda: _make(runtime, config, requested_handler, handler),
         lambda sandbox_id: remove_by_id(runtime, sandbox_id),
     )
+    runtime.index.sandboxes[sandbox_id].fetched = True  # nobody who did not know of it can have removed it
+    return sandbox_id
 
 
 async def _make(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str, handler: Handler) -> str:
-    holder = runtime.index.holder(sandbox_name(config.metadata))
-    if holder is not None:
-        raise AlreadyExists(f'a sandbox with this name, namespace, uid and attempt exists: "{holder}"')
+    await _make_way(runtime, sandbox_name(config.metadata))
     sandbox = Sandbox(*_records(runtime, config, requested_handler, handler))
+    sandbox.fetched = False
     pins = view.pins(runtime.paths, sandbox.id, config)
     async with sandbox.lock:
-        await runtime.index.add_sandbox(sandbox, *_enter_resources(runtime, sandbox, pins))
         try:
+            await runtime.index.add_sandbox(sandbox, *_enter_resources(runtime, sandbox, pins))
             with step("sandbox.files", sandbox.id):
                 await asyncio.to_thread(_make_files, runtime, sandbox)
             if pins:
@@ -75,6 +76,21 @@ async def _make(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler
             raise
     logger.info("sandbox %s is ready, addresses: %s", sandbox.title, ", ".join(sandbox.status.ips) or "the host's")
     return sandbox.id
+
+
+async def _make_way(runtime: Runtime, name: str) -> None:
+    """Finishes what is on its way out under this name. Raises AlreadyExists if a sandbox has the name."""
+    holder = runtime.index.sandboxes.get(runtime.index.holder(name) or "")
+    if holder is None:
+        return
+    if holder.status.phase == "creating":
+        async with holder.lock:
+            if holder.id in runtime.index.sandboxes:
+                await abandon_sandbox(runtime, holder)
+    elif holder.status.phase == "removing":
+        await remove_sandbox(runtime, holder)
+    else:
+        raise AlreadyExists(f'a sandbox with this name, namespace, uid and attempt exists: "{holder.id}"')
 
 
 def _records(
@@ -134,8 +150,6 @@ def _make_files(runtime: Runtime, sandbox: Sandbox) -> None:
         os.mkdir(shm)
         mounts.tmpfs(shm, size=runtime.settings.shm_bytes, mode=0o1777)
         os.chown(shm, *owner)
-    if config.log_directory:
-        os.makedirs(config.log_directory, mode=0o755, exist_ok=True)
 
 
 def _make_namespaces(sandbox: Sandbox, pins: Mapping[Kind, str]) -> None:

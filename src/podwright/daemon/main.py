@@ -18,7 +18,7 @@ from podwright import __version__, log
 from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
 from podwright.core.paths import Paths
-from podwright.core.recovery import recover, sweep
+from podwright.core.recovery import find_strays, recover, sweep
 from podwright.core.release import release_functions
 from podwright.core.runtime import Handler, Runtime, Settings
 from podwright.core.tidy import tidy, tidy_for_ever
@@ -102,6 +102,7 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     prepare_loop()
     runtime = await _assemble(config, paths)
     await recover(runtime)
+    strays = await asyncio.to_thread(find_strays, runtime)
     await runtime.images.start()
     server = Server(runtime)
     runtime_endpoint, image_endpoint = endpoints
@@ -111,7 +112,7 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
         loop.add_signal_handler(number, leave.set)
     _tell_ready(ready_fd)
     logger.info("podwright %s serves on %s", __version__, runtime_endpoint)
-    await asyncio.to_thread(sweep, runtime)
+    await asyncio.to_thread(sweep, strays)
     await tidy(runtime)
     tidying = loop.create_task(tidy_for_ever(runtime))
     await leave.wait()

@@ -19,7 +19,7 @@ async def pod_sandbox_status(
 ) -> v1.PodSandboxStatusResponse:
     """The sandbox and its containers at one moment."""
     sandbox = runtime.index.sandbox(request.pod_sandbox_id)
-    visible = [c for c in sandbox.containers.values() if c.status.phase != "creating"]
+    visible = [container for container in sandbox.containers.values() if container.visible]
     return v1.PodSandboxStatusResponse(
         status=messages.sandbox_status(sandbox),
         info={"info": json.dumps(_info(runtime, sandbox))} if request.verbose else None,

@@ -4,10 +4,12 @@ Lists, statuses and look-ups by id or by the beginning of one are answered from 
 times a second, and none of that may cost a program or a query.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
+from google.protobuf.message import DecodeError
 
 from podwright.cri import v1
 from podwright.errors import InvalidArgument, NotFound
@@ -21,7 +23,11 @@ from podwright.state.records import (
     container_name,
     sandbox_name,
 )
-from podwright.state.store import Statement, Store
+from podwright.state.store import Statement, Store, Value
+
+logger = logging.getLogger(__name__)
+
+_UNREADABLE = (DecodeError, KeyError, ValueError)  # msgspec's errors are ValueErrors
 
 T = TypeVar("T", Sandbox, Container)
 
@@ -35,27 +41,41 @@ class Index:
         self.containers: dict[str, Container] = {}
         self._names: dict[str, str] = {}
 
-    def load(self) -> None:
-        """Reads what the store has; for the start. Containers whose sandbox is missing cannot be, and are skipped."""
-        for sandbox_id, config, facts, status in self._store.read("SELECT id, config, facts, status FROM sandbox"):
-            sandbox = Sandbox(
-                str(sandbox_id),
-                v1.PodSandboxConfig.FromString(_blob(config)),
-                msgspec.json.decode(_blob(facts), type=SandboxFacts),
-                msgspec.json.decode(_blob(status), type=SandboxStatus),
-            )
+    def load(self) -> list[Statement]:
+        """Reads what the store has; for the start. Returns what removes the records that cannot be read.
+
+        They are left out, and with a sandbox its containers: their resources then belong to nobody, and are released
+        as such (core/tidy.py).
+        """
+        give_up: list[Statement] = []
+        for row in self._store.read("SELECT id, config, facts, status FROM sandbox"):
+            try:
+                sandbox = _read_sandbox(*row)
+            except _UNREADABLE:
+                logger.exception("the record of sandbox %s cannot be read: it is given up", row[0])
+                give_up.append(("DELETE FROM sandbox WHERE id = ?", row[:1]))
+                continue
             self.sandboxes[sandbox.id] = sandbox
             self._names[sandbox.name] = sandbox.id
-        rows = self._store.read("SELECT id, sandbox, config, facts, status FROM container")
-        for container_id, sandbox_id, config, facts, status in rows:
-            container = Container(
-                str(container_id),
-                self.sandboxes[str(sandbox_id)],
-                v1.ContainerConfig.FromString(_blob(config)),
-                msgspec.json.decode(_blob(facts), type=ContainerFacts),
-                msgspec.json.decode(_blob(status), type=ContainerStatus),
-            )
+        for row in self._store.read("SELECT id, sandbox, config, facts, status FROM container"):
+            try:
+                container = self._read_container(*row)
+            except _UNREADABLE:
+                logger.exception("the record of container %s cannot be read: it is given up", row[0])
+                give_up.append(("DELETE FROM container WHERE id = ?", row[:1]))
+                continue
             self._enter(container)
+        return give_up
+
+    def _read_container(self, container_id: Value, sandbox_id: Value, *columns: Value) -> Container:
+        config, facts, status = map(_blob, columns)
+        return Container(
+            str(container_id),
+            self.sandboxes[str(sandbox_id)],
+            v1.ContainerConfig.FromString(config),
+            msgspec.json.decode(facts, type=ContainerFacts),
+            msgspec.json.decode(status, type=ContainerStatus),
+        )
 
     def holder(self, name: str) -> str | None:
         """The id of the object that has this unique name."""
@@ -138,12 +158,12 @@ class Index:
     # lists
 
     def visible_sandboxes(self) -> Iterator[Sandbox]:
-        """Those that clients may see: not half-made ones."""
-        return (s for s in self.sandboxes.values() if s.status.phase != "creating")
+        """Those that clients may see."""
+        return (sandbox for sandbox in self.sandboxes.values() if sandbox.visible)
 
     def visible_containers(self) -> Iterator[Container]:
-        """Those that clients may see: not half-made ones."""
-        return (c for c in self.containers.values() if c.status.phase != "creating")
+        """Those that clients may see."""
+        return (container for container in self.containers.values() if container.visible)
 
 
 def matches_labels(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
@@ -155,9 +175,9 @@ def _find(objects: Mapping[str, T], id_or_prefix: str, kind: Literal["pod sandbo
     if not id_or_prefix:
         raise InvalidArgument(f"the id of the {kind} is empty")
     found = objects.get(id_or_prefix)
-    if found is not None and found.status.phase != "creating":
+    if found is not None and found.visible:
         return found
-    candidates = [o for o in objects.values() if o.id.startswith(id_or_prefix) and o.status.phase != "creating"]
+    candidates = [o for o in objects.values() if o.id.startswith(id_or_prefix) and o.visible]
     if not candidates:
         raise NotFound(f'{kind} "{id_or_prefix}" not found')
     if len(candidates) > 1:
@@ -165,6 +185,17 @@ def _find(objects: Mapping[str, T], id_or_prefix: str, kind: Literal["pod sandbo
     return candidates[0]
 
 
-def _blob(value: object) -> bytes:
-    assert isinstance(value, bytes)
+def _read_sandbox(sandbox_id: Value, *columns: Value) -> Sandbox:
+    config, facts, status = map(_blob, columns)
+    return Sandbox(
+        str(sandbox_id),
+        v1.PodSandboxConfig.FromString(config),
+        msgspec.json.decode(facts, type=SandboxFacts),
+        msgspec.json.decode(status, type=SandboxStatus),
+    )
+
+
+def _blob(value: Value) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError(f"{value!r} is no record")
     return value

@@ -100,7 +100,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Sandbox:
     """A sandbox in memory. Only the index changes `status`."""
 
-    __slots__ = ("config", "containers", "facts", "id", "listed", "lock", "status")
+    __slots__ = ("config", "containers", "facts", "fetched", "id", "listed", "lock", "status")
 
     def __init__(
         self, sandbox_id: str, config: v1.PodSandboxConfig, facts: SandboxFacts, status: SandboxStatus
@@ -110,10 +110,17 @@ class Sandbox:
         self.facts = facts
         self.status = status
         self.containers: dict[str, Container] = {}
+        self.fetched = True
+        """A client has been told the id. False for one that was made when its caller had left (core/operations.py)."""
         self.lock = asyncio.Lock()
-        """Held by an operation that changes the sandbox. Nobody waits for a container to exit while holding it."""
+        """Held by an operation that changes the sandbox."""
         self.listed: bytes | None = None
         """The sandbox as an item of ListPodSandboxResponse, serialised; None after a change."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether clients may see it: neither half made nor unknown to all of them."""
+        return self.fetched and self.status.phase != "creating"
 
     @property
     def name(self) -> str:
@@ -129,7 +136,7 @@ class Sandbox:
 class Container:
     """A container in memory. Only the index changes `status`."""
 
-    __slots__ = ("config", "exited", "facts", "id", "listed", "lock", "sandbox", "status", "stopping")
+    __slots__ = ("config", "exited", "facts", "fetched", "id", "listed", "lock", "sandbox", "status", "stopping")
 
     def __init__(
         self,
@@ -144,6 +151,8 @@ class Container:
         self.config = config
         self.facts = facts
         self.status = status
+        self.fetched = True
+        """As with a sandbox."""
         self.lock = asyncio.Lock()
         """Held by an operation that changes the container. Nobody waits for its exit while holding it."""
         self.exited = asyncio.Event()
@@ -151,6 +160,11 @@ class Container:
         self.stopping: Stopping | None = None
         self.listed: bytes | None = None
         """The container as an item of ListContainersResponse, serialised; None after a change."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether clients may see it: neither half made nor unknown to all of them."""
+        return self.fetched and self.status.phase != "creating"
 
     @property
     def name(self) -> str:
