@@ -181,6 +181,12 @@ def test_a_pod_of_kubelet_1_36(pods: Pods) -> None:
     assert not cri.list_pod_sandbox(v1.PodSandboxFilter(label_selector=by_uid)).items
 
 
+def test_a_pod_of_the_host_s_network_has_an_empty_network_status(pods: Pods) -> None:
+    status = pods.sandbox(pods.run_sandbox())
+    assert status.HasField("network"), "kubelets log a warning whenever it is missing"
+    assert status.network.ip == ""
+
+
 def test_a_pod_of_kubelet_1_20_over_v1alpha2(pods: Pods) -> None:
     socket = str(pods.node.socket)
 

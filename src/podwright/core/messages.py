@@ -64,10 +64,9 @@ def sandbox_status(sandbox: Sandbox) -> v1.PodSandboxStatus:
     """The sandbox in full."""
     config = sandbox.config
     options = config.linux.security_context.namespace_options
-    network = None
-    if options.network == v1.POD and sandbox.status.ips:
-        primary, *others = sandbox.status.ips
-        network = v1.PodSandboxNetworkStatus(ip=primary, additional_ips=[v1.PodIP(ip=ip) for ip in others])
+    # Without addresses it is empty, not missing: kubelets would warn each time they look at such a pod.
+    primary, *others = sandbox.status.ips or ("",)
+    network = v1.PodSandboxNetworkStatus(ip=primary, additional_ips=[v1.PodIP(ip=ip) for ip in others])
     return v1.PodSandboxStatus(
         id=sandbox.id,
         metadata=config.metadata,
