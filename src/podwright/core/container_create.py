@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 
 from podwright.clock import now_ns
-from podwright.core import exits, view
+from podwright.core import container_image, exits, view
 from podwright.core.container_remove import remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
 from podwright.cri import v1
@@ -112,10 +112,13 @@ def _record(
 ) -> Container:
     directory = sandbox.config.log_directory
     stop = signals.stop_signal(config.stop_signal, image.config.stop_signal, notes)
+    image_name, image_ref = container_image.names(image, config.image)
     facts = ContainerFacts(
         created_at=now_ns(),
         handler=handler.runtime.name,
         image_id=image.id,
+        image_name=image_name,
+        image_ref=image_ref,
         log_path=os.path.join(directory, config.log_path) if directory and config.log_path else "",
         stop_signal=stop.number,
         cri_stop_signal=stop.cri,

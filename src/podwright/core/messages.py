@@ -88,6 +88,9 @@ def container_status(container: Container) -> v1.ContainerStatus:
         ids = v1.LinuxContainerUser(uid=status.user.uid, gid=status.user.gid, supplemental_groups=status.user.groups)
         user = v1.ContainerUser(linux=ids)
     resources = v1.LinuxContainerResources.FromString(status.resources)
+    image = v1.ImageSpec()
+    image.CopyFrom(config.image)
+    image.image = facts.image_name
     return v1.ContainerStatus(
         id=container.id,
         metadata=config.metadata,
@@ -96,8 +99,8 @@ def container_status(container: Container) -> v1.ContainerStatus:
         started_at=0 if status.phase == "starting" else status.started_at,
         finished_at=status.finished_at,
         exit_code=status.exit_code,
-        image=config.image,
-        image_ref=facts.image_id,
+        image=image,
+        image_ref=facts.image_ref,
         image_id=facts.image_id,
         reason=status.reason,
         message=status.message,

@@ -62,6 +62,10 @@ class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     handler: str
     image_id: str
+    image_name: str
+    """As the pod calls the image, made complete."""
+    image_ref: str
+    """Its digest in that repository; the id if it has none."""
     log_path: str
     """Absolute, or empty for no log."""
     stop_signal: int
