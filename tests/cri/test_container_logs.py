@@ -61,7 +61,7 @@ def test_the_log_is_the_node_s_to_read(pods: Pods, sandbox: str) -> None:
     pods.exited(container_id)
     log = log_of(pods, container_id)
     assert log.parent.name == "c"
-    assert stat.S_IMODE(log.stat().st_mode) & 0o027 == 0
+    assert stat.S_IMODE(log.stat().st_mode) == 0o640
     pods.cri.remove_container(container_id)
     assert log.exists(), "logs are removed by who rotates them"
 
@@ -94,7 +94,7 @@ def test_rotation_loses_nothing(pods: Pods, sandbox: str) -> None:
         rotated.append(log.rename(f"{log}.{number}"))
         pods.cri.reopen_container_log(container_id)
         assert log.exists(), "it is there when the call returns"
-        assert stat.S_IMODE(log.stat().st_mode) & 0o027 == 0
+        assert stat.S_IMODE(log.stat().st_mode) == 0o640
         until(log.stat, lambda status: status.st_size > 0)
     pods.exec(container_id, "touch /tmp/stop")
     pods.says(container_id, "end")

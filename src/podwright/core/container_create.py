@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from podwright.clock import now_ns
 from podwright.core import container_image, exits, view
+from podwright.core.container_log import make_log
 from podwright.core.container_remove import remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
 from podwright.cri import v1
@@ -191,7 +192,7 @@ def _write_bundle(runtime: Runtime, container: Container, image: Image, handler:
     with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
         json.dump(built.spec, file)
     if container.facts.log_path:
-        os.makedirs(os.path.dirname(container.facts.log_path), mode=0o755, exist_ok=True)
+        make_log(container.facts.log_path)
     return built
 
 

@@ -1,4 +1,4 @@
-"""ReopenContainerLog."""
+"""The file that a container's output goes to: making it, and ReopenContainerLog."""
 
 import asyncio
 import os
@@ -10,6 +10,14 @@ from podwright.oci import conmon
 from podwright.state.records import Container
 
 REOPEN_SECONDS = 10.0
+MODE = 0o640
+"""For collectors of logs that read them by their group; conmon would make it 0600."""
+
+
+def make_log(path: str) -> None:
+    """Makes the directory, and the file for conmon to append to. Blocking. Raises OSError."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, MODE))
 
 
 async def reopen_log(runtime: Runtime, container: Container) -> None:
@@ -50,6 +58,7 @@ async def _reopen(bundle: str, container: Container) -> None:
         conmon.reopen_log(bundle)
         async with asyncio.timeout(REOPEN_SECONDS):
             await appeared
+        await asyncio.to_thread(os.chmod, path, MODE)
     except TimeoutError:
         raise DeadlineExceeded(f"the conmon of {container.title} did not reopen {path}") from None
     except OSError as error:
