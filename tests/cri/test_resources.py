@@ -32,7 +32,7 @@ def memory(pods: Pods, container_id: str) -> int:
 def quota(pods: Pods, container_id: str) -> tuple[int, int]:
     if V2:
         of, period = value(pods, container_id, "", "cpu.max").split()
-        return int(of), int(period)
+        return -1 if of == "max" else int(of), int(period)
     return (
         int(value(pods, container_id, "cpu.cfs_quota_us", "")),
         int(value(pods, container_id, "cpu.cfs_period_us", "")),
@@ -98,6 +98,15 @@ def test_limits_are_changed(pods: Pods, sandbox: str, *, running: bool) -> None:
 
     pods.cri.update_container_resources(container_id, linux=limits(memory_limit_in_bytes=32 << 20))
     assert memory(pods, container_id) == 32 << 20, "down again, where the swap limit must be lowered first or last"
+
+
+def test_a_quota_is_lifted(pods: Pods, sandbox: str) -> None:
+    unlimited = pods.start(sandbox, linux=limited(cpu_quota=-1, cpu_period=100000))
+    assert quota(pods, unlimited) == (-1, 100000)
+    container_id = pods.start(sandbox, linux=limited(cpu_quota=25000, cpu_period=50000))
+    pods.cri.update_container_resources(container_id, linux=limits(cpu_quota=-1))
+    assert quota(pods, container_id) == (-1, 50000)
+    assert pods.status(container_id).resources.linux.cpu_quota == -1
 
 
 def test_a_refused_change_changes_nothing(pods: Pods, sandbox: str) -> None:

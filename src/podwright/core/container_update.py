@@ -1,10 +1,11 @@
 """UpdateContainerResources: new limits, in the cgroup, in the record, and so in ContainerStatus."""
 
+import asyncio
 import logging
 
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
-from podwright.errors import FailedPrecondition
+from podwright.errors import FailedPrecondition, Internal
 from podwright.oci import resources
 from podwright.state.records import Container
 from podwright.trace import step
@@ -28,6 +29,15 @@ async def update_container(runtime: Runtime, container: Container, wanted: v1.Li
         document = resources.document(merged, runtime.host, notes)
         with step("container.update", container.id):
             await runtime.handlers[container.facts.handler].runtime.update(container.id, document)
+            if merged.cpu_quota < 0 and not runtime.host.v2:
+                await _lift_cpu_quota(runtime, container)
         await runtime.index.update_container(container, resources=merged.SerializeToString())
     for note in notes:
         logger.info("container %s: %s", container.title, note)
+
+
+async def _lift_cpu_quota(runtime: Runtime, container: Container) -> None:
+    try:
+        await asyncio.to_thread(runtime.host.cgroups.lift_cpu_quota, container.status.cgroup)
+    except OSError as error:
+        raise Internal(f"cannot lift the CPU quota of container {container.title}: {error}") from error

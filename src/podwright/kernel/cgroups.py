@@ -159,6 +159,10 @@ class Cgroups:
             memory_limit=limit,
         )
 
+    def lift_cpu_quota(self, path: str) -> None:
+        """Lets the cgroup use all of its processors. Raises OSError. cgroup v1 only: OCI runtimes do it on v2."""
+        _write(f"{self.directory('cpu', path)}/cpu.cfs_quota_us", "-1")
+
     def freeze(self, path: str, *, frozen: bool, seconds: float = 10.0) -> None:
         """Stops or continues everything in the cgroup, and waits until it is so. Raises TimeoutError."""
         if self.mode == "v2":

@@ -162,7 +162,8 @@ def _cpu(limits: v1.LinuxContainerResources, host: Host, notes: list[str]) -> Do
             notes.append("cpu_shares is left out: this host has no cgroup controller cpu")
     if limits.cpu_quota:
         _need(host, "cpu", "cpu_quota")
-        found["quota"] = limits.cpu_quota
+        if limits.cpu_quota > 0 or host.v2:  # crun 1.8 cannot write -1 to cgroup v1; container_update.py can
+            found["quota"] = limits.cpu_quota
         found["period"] = limits.cpu_period or DEFAULT_PERIOD
     elif limits.cpu_period and "cpu" in host.controllers:
         found["period"] = limits.cpu_period
