@@ -158,6 +158,30 @@ def test_the_cgroup_is_below_the_sandbox_s_parent(pods: Pods) -> None:
         HIERARCHIES.remove(parent, up_to=pods.node.cgroup)
 
 
+@pytest.mark.skipif(HIERARCHIES.mode != "hybrid", reason="a hybrid host has two kinds of hierarchies")
+def test_a_parent_of_cgroup_v1_leaves_nothing_in_v2(pods: Pods) -> None:
+    parent = f"{pods.node.cgroup}/burstable/pod3"
+    for root in HIERARCHIES.controllers.values():
+        os.makedirs(f"{root}{parent}", exist_ok=True)  # as kubelet 1.20 does
+    shadow = Path(f"{HIERARCHIES.unified}{parent}")
+    try:
+        config = pods.sandbox_config()
+        config.linux.cgroup_parent = parent
+        first = pods.run_sandbox(config)
+        pods.start(first)
+        assert shadow.exists(), "the OCI runtime joins it"
+        pods.cri.stop_pod_sandbox(first)
+        config.metadata.attempt = 1
+        second = pods.run_sandbox(config)
+        pods.start(second)
+        pods.cri.remove_pod_sandbox(first)
+        assert shadow.exists(), "the pod's next sandbox uses it"
+        pods.cri.remove_pod_sandbox(second)
+        assert not shadow.exists()
+    finally:
+        HIERARCHIES.remove(parent, up_to=pods.node.cgroup)
+
+
 def test_a_parent_that_nobody_made_goes_with_the_sandbox(pods: Pods) -> None:
     config = pods.sandbox_config()
     config.linux.cgroup_parent = f"{pods.node.cgroup}/own/pod2"

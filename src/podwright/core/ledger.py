@@ -20,7 +20,7 @@ from podwright.trace import step
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["directory", "mount", "pin", "network", "cgroup", "container"]
+Kind = Literal["directory", "mount", "pin", "network", "cgroup", "shadow", "container"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ def release_functions(runtime: Runtime) -> Mapping[Kind, Release]:
     async def cgroup(resource: Resource) -> None:
         await asyncio.to_thread(_remove_cgroup, runtime, resource.args["path"], resource.args["up_to"])
 
+    async def shadow(resource: Resource) -> None:
+        await asyncio.to_thread(runtime.host.cgroups.remove_shadow, resource.args["path"])
+
     async def container(resource: Resource) -> None:
         await asyncio.to_thread(_kill_container, runtime, resource)
         handler = runtime.handlers.get(resource.args["handler"])
@@ -53,6 +56,7 @@ def release_functions(runtime: Runtime) -> Mapping[Kind, Release]:
         "pin": pin,
         "network": network,
         "cgroup": cgroup,
+        "shadow": shadow,
         "container": container,
     }
 

@@ -116,6 +116,8 @@ def _enter_resources(runtime: Runtime, sandbox: Sandbox, pins: Mapping[Kind, str
     if sandbox.facts.cgroup_is_ours:
         path = sandbox.facts.cgroup_parent
         made.append(("cgroup", {"path": path, "up_to": runtime.host.cgroups.nearest(os.path.dirname(path))}))
+    elif runtime.host.driver == "cgroupfs" and runtime.host.cgroups.mode == "hybrid":
+        made.append(("shadow", {"path": sandbox.facts.cgroup_parent}))
     if "ipc" in pins:
         made.append(("mount", {"path": view.shm(paths, sandbox.id, config)}))
     made += [("pin", {"kind": kind, "path": path}) for kind, path in pins.items()]

@@ -198,6 +198,20 @@ class Cgroups:
             except OSError:  # others live there
                 return
 
+    def remove_shadow(self, path: str) -> None:
+        """Removes the cgroup from the v2 hierarchy of a hybrid host, unless somebody uses it.
+
+        OCI runtimes join it as they join the v1 hierarchies; kubelets that know of v1 only remove theirs from there and
+        leave it behind. It limits nothing, so nobody misses it.
+        """
+        try:
+            os.rmdir(f"{self.unified}{path}")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+                raise
+
     def remove_if_empty(self, path: str) -> None:
         """Removes the cgroup where it has neither children nor processes. Raises OSError (EBUSY, ENOTEMPTY)."""
         for directory in self.directories(path):
