@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What a node needs, then what only tests need.
 NODE_PACKAGES := crun runc conmon catatonit containernetworking-plugins iproute2 iptables nftables util-linux busybox-static ca-certificates
-TEST_PACKAGES := procps docker-registry skopeo
 VM_PACKAGES := debootstrap qemu-system-x86 qemu-utils e2fsprogs
+TEST_PACKAGES := procps docker-registry skopeo containerd
 
 .PHONY: help install packages proto lint types test unit root vm demo bench clean
 
@@ -59,6 +59,9 @@ vm: install ## pods on cgroup v2 with systemd and cgroupfs, in an emulated machi
 
 test: install ## everything CI runs
 	@$(MAKE) --no-print-directory lint types unit root
+
+bench: install ## Podwright and containerd side by side: docs/benchmarks.md (BENCH="--quick" for some minutes' worth)
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 clean: ## remove what was installed and cached
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

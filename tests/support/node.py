@@ -70,7 +70,7 @@ class Node:
             time.sleep(0.01)  # unshare tells nobody when it is done
         raise AssertionError("the namespaces did not come up")
 
-    def write_config(self, text: str = "") -> None:
+    def write_config(self, text: str = "", *, log_level: str = "debug") -> None:
         """Writes the daemon's configuration; `text` is appended, and is for tables that are not there yet."""
         self.config.write_text(
             f"""
@@ -86,7 +86,7 @@ parent = "{self.cgroup}/{{id}}"
 [network]
 config_dir = "{self.cni}"
 [log]
-level = "debug"
+level = "{log_level}"
 {text}
 """
         )

@@ -19,11 +19,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "src"), str(HERE / "libraries")]  # before Debian's older ones
 
 import grpc  # noqa: E402
-from archives import write_busybox_archive  # noqa: E402
 
 from podwright.client import Client  # noqa: E402
 from podwright.control import v1 as control  # noqa: E402
 from podwright.cri import v1  # noqa: E402
+from support.archives import write_busybox_archive  # noqa: E402
 
 SOCKET = "/run/pw.sock"
 CGROUPS = Path("/sys/fs/cgroup")

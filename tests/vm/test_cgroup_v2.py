@@ -27,7 +27,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("work")
     shutil.copytree(PROJECT / "src", directory / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(HERE / "pod_life.py", directory)
-    shutil.copy(PROJECT / "tests/system/archives.py", directory)
+    (directory / "support").mkdir()
+    shutil.copy(PROJECT / "tests/support/archives.py", directory / "support")
     for name in LIBRARIES:
         spec = importlib.util.find_spec(name)
         assert spec is not None, name

@@ -1,14 +1,17 @@
-"""A small image out of Debian's busybox, as an archive that `ctr images import` reads."""
+"""Small images out of Debian's busybox and catatonit, as archives that `ctr images import` reads."""
 
 import hashlib
 import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 BUSYBOX = "/bin/busybox"
+PAUSE = "/usr/bin/catatonit"
+"""Static; with -P it waits and reaps, as process 1 of a pod."""
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
@@ -39,11 +42,22 @@ def _layer() -> bytes:
 
 def write_busybox_archive(path: Path, names: Sequence[str], command: Sequence[str] = ("sh",)) -> None:
     """Writes a docker archive with one image under these names."""
-    layer = _layer()
+    _write_image(path, names, _layer(), {"Cmd": list(command), "Env": ["PATH=/bin"]})
+
+
+def write_pause_archive(path: Path, names: Sequence[str]) -> None:
+    """Writes a docker archive with an image that waits, for runtimes that want one in each pod."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        _add(archive, "pause", Path(PAUSE).read_bytes(), 0o755)
+    _write_image(path, names, packed.getvalue(), {"Entrypoint": ["/pause", "-P"]})
+
+
+def _write_image(path: Path, names: Sequence[str], layer: bytes, runs: Mapping[str, Any]) -> None:
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Cmd": list(command), "Env": ["PATH=/bin"]},
+        "config": runs,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     packed = json.dumps(config).encode()

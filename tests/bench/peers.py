@@ -1,0 +1,280 @@
+"""The two runtimes, each on a machine of its own (support/node.py), with the same OCI runtime and network plugins.
+
+Each daemon runs in a cgroup of its own beside that of its pods, so the processor time of a runtime with all that it
+starts is one figure of the kernel's, whatever else the machine does.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import grpc
+
+from podwright.client import Client
+from podwright.control import methods as control_methods
+from podwright.control import v1 as control
+from podwright.cri import v1
+from podwright.errors import PodwrightError
+from podwright.kernel import cgroups
+from support.archives import write_busybox_archive, write_pause_archive
+from support.node import Node
+
+IMAGE = "docker.io/library/busybox:1"
+PAUSE_IMAGE = "registry.k8s.io/pause:3.6"
+
+Oci = Literal["crun", "runc"]
+
+READY_SECONDS = 60.0
+
+
+class _Machine(Node):
+    """A node whose daemon is accounted for in a cgroup of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.write_config(log_level="info")
+        hierarchies = cgroups.detect()
+        self.accounts = hierarchies.directory("cpuacct", f"{self.cgroup}/daemon")
+        os.makedirs(self.accounts)
+
+    def enter(self, command: Sequence[str]) -> list[str]:
+        join = f'echo 0 >{self.accounts}/cgroup.procs && exec "$@"'
+        return ["sh", "-c", join, "sh", *super().enter(command)]
+
+
+class Peer(ABC):
+    """A runtime under test."""
+
+    name: str
+    programs: frozenset[str]
+    """What runs all the time, besides the containers."""
+
+    def __init__(self, oci: Oci) -> None:
+        self.oci = oci
+        self.machine = _Machine()
+        self.client = Client(f"unix://{self.socket}")
+        self._hierarchies = cgroups.detect()
+
+    # the daemon
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers."""
+        return self.machine.socket
+
+    @abstractmethod
+    def launch(self) -> None:
+        """Starts the daemon."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """kill -9 of the daemon."""
+
+    @abstractmethod
+    def load_image(self, archive: Path) -> None:
+        """Puts the image of a docker archive into the store."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """For the report."""
+
+    def start(self) -> None:
+        """Starts the daemon and waits until it says that it is ready for pods."""
+        self.launch()
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._ready():
+            assert time.monotonic() < deadline, f"{self.name} does not get ready: see {self.machine.directory}"
+            time.sleep(0.002)
+
+    def _ready(self) -> bool:
+        try:
+            conditions = self.client.status().status.conditions
+        except PodwrightError:
+            return False
+        return all(condition.status for condition in conditions)
+
+    def close(self) -> None:
+        """Ends everything and removes it."""
+        self.client.close()
+        self.machine.close()
+
+    # what it costs
+
+    @property
+    def pods_cgroup(self) -> str:
+        """Where the cgroups of pods are, as if a kubelet had made it."""
+        return f"{self.machine.cgroup}/pods"
+
+    def cpu_ms(self) -> float:
+        """Processor time of the daemon, of all that it has ever started, and of the pods."""
+        directory = self._hierarchies.directory("cpuacct", self.machine.cgroup)
+        if self._hierarchies.mode == "v2":
+            text = Path(f"{directory}/cpu.stat").read_text()
+            return int(text.split("usage_usec ", 1)[1].split()[0]) / 1e3
+        return int(Path(f"{directory}/cpuacct.usage").read_text()) / 1e6
+
+    def processes(self) -> Iterator[tuple[int, str]]:
+        """Number, outside, and program of each process of the machine but its holder."""
+        namespace = os.stat(f"/proc/{self.machine.holder}/ns/pid").st_ino
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError, ValueError):
+                if int(entry) != self.machine.holder and os.stat(f"/proc/{entry}/ns/pid").st_ino == namespace:
+                    yield int(entry), os.path.basename(os.readlink(f"/proc/{entry}/exe"))
+
+    def memory(self) -> dict[str, int]:
+        """Bytes (PSS) by program: the daemon, and what it keeps beside each container."""
+        found: dict[str, int] = {}
+        for pid, program in self.processes():
+            if program in self.programs:
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                found[program] = found.get(program, 0) + 1024 * int(rollup.split("\nPss:", 1)[1].split()[0])
+        return found
+
+
+class Podwright(Peer):
+    """This project's runtime."""
+
+    name = "podwright"
+    programs = frozenset({os.path.basename(os.path.realpath("/proc/self/exe")), "conmon", "init"})
+
+    def __init__(self, oci: Oci) -> None:
+        super().__init__(oci)
+        self.machine.write_config(f'[runtime]\ndefault_handler = "{oci}"\n', log_level="info")
+
+    def launch(self) -> None:
+        self.machine.start()
+
+    def kill(self) -> None:
+        self.machine.kill()
+
+    def load_image(self, archive: Path) -> None:
+        method = control_methods.METHODS["LoadImage"]
+        with grpc.insecure_channel(f"unix:{self.socket}") as channel:
+            load = channel.unary_unary(method.path, method.request.SerializeToString, method.response.FromString)
+            load(control.LoadImageRequest(path=str(archive)), timeout=60)
+
+    def version(self) -> str:
+        return self.client.version().runtime_version
+
+
+_CONTAINERD_CONFIG = """
+version = 2
+root = "{directory}/containerd-root"
+state = "{directory}/containerd-state"
+disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{directory}/containerd-opt"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{cni}"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    default_runtime_name = "runc"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        BinaryName = "{oci}"
+        SystemdCgroup = false
+"""
+
+
+class Containerd(Peer):
+    """Debian's containerd with its CRI plugin, as a kubelet's node has it."""
+
+    name = "containerd"
+    programs = frozenset({"containerd", "containerd-shim-runc-v2", "pause"})
+
+    def __init__(self, oci: Oci) -> None:
+        super().__init__(oci)
+        program = shutil.which(oci)
+        assert program, f"{oci} is not installed"
+        machine = self.machine
+        config = _CONTAINERD_CONFIG.format(
+            directory=machine.directory, socket=self.socket, pause=PAUSE_IMAGE, cni=machine.cni, oci=program
+        )
+        (machine.directory / "containerd.toml").write_text(config)
+        if self._hierarchies.mode == "hybrid":
+            # As Podwright does for itself: crun refuses hybrid hosts unless it sees no controllers in the v2 part.
+            machine.run("mount", "--bind", "/dev/null", f"{self._hierarchies.unified}/cgroup.controllers")
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.machine.directory / "containerd.sock"
+
+    def launch(self) -> None:
+        command = ["containerd", "--config", str(self.machine.directory / "containerd.toml")]
+        with (self.machine.directory / "containerd.log").open("ab") as log:
+            self._daemon = subprocess.Popen(
+                self.machine.enter(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        assert self._daemon is not None
+        for pid, program in self.processes():
+            if program == "containerd":
+                os.kill(pid, signal.SIGKILL)
+        self._daemon.wait(timeout=60)
+
+    def load_image(self, archive: Path) -> None:
+        self.machine.run(
+            "ctr", "--address", str(self.socket), "--namespace", "k8s.io", "images", "import", str(archive)
+        )
+
+    def version(self) -> str:
+        return self.client.version().runtime_version
+
+    def close(self) -> None:
+        super().close()
+        if self._daemon is not None:
+            self._daemon.wait(timeout=60)
+
+
+def start_peer(kind: type[Peer], oci: Oci) -> Peer:
+    """A runtime that is ready for pods of IMAGE."""
+    peer = kind(oci)
+    try:
+        peer.start()
+        busybox, pause = peer.machine.directory / "busybox.tar", peer.machine.directory / "pause.tar"
+        write_busybox_archive(busybox, [IMAGE])
+        write_pause_archive(pause, [PAUSE_IMAGE])
+        for archive in (busybox, pause):
+            peer.load_image(archive)
+        _wait_for_image(peer, IMAGE)
+        _wait_for_image(peer, PAUSE_IMAGE)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
+
+
+def _wait_for_image(peer: Peer, name: str) -> None:
+    """containerd's CRI side hears of images that others bring by and by."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not peer.client.image_status(v1.ImageSpec(image=name)).HasField("image"):
+        assert time.monotonic() < deadline, f"{peer.name} does not see {name}"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def peers(oci: Oci, kinds: Sequence[type[Peer]] = (Podwright, Containerd)) -> Iterator[list[Peer]]:
+    """Fresh runtimes for a `with` block."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for kind in kinds:
+            made.append(start_peer(kind, oci))
+            stack.callback(made[-1].close)
+        yield made
