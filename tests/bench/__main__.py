@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import report
 from bench.measures import MEASURES
-from bench.peers import Containerd, Podwright
+from bench.peers import Containerd, Podwright, checkout
 from bench.results import Results, machine
 from bench.run import Bench
 
@@ -23,18 +23,19 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a run of some minutes, with few samples")
     parser.add_argument("--only", action="append", choices=MEASURES, metavar="NAME", help=", ".join(MEASURES))
     parser.add_argument("--oci", choices=("crun", "runc"), default="crun", help="the OCI runtime of both")
-    parser.add_argument("--alone", action="store_true", help="Podwright only")
+    parser.add_argument("--against", type=Path, help="another checkout of Podwright, in place of containerd")
     parser.add_argument("--report", action="store_true", help="measure nothing, show what the last run has found")
     parser.add_argument("--output", type=Path, help="directory; docs, or build/bench with --quick and --only")
     options = parser.parse_args()
-    whole = not (options.quick or options.only or options.alone)
+    whole = not (options.quick or options.only or options.against)
     output: Path = options.output or Path("docs" if whole or options.report else "build/bench")
     if options.report:
         report.write(Results.read(output / "benchmarks.json"), output)
         return 0
     if os.geteuid() != 0:
         parser.error("root is needed: real pods are made")
-    bench = Bench(options.oci, options.quick, [Podwright] if options.alone else [Podwright, Containerd])
+    other = checkout(options.against.resolve()) if options.against else Containerd
+    bench = Bench(options.oci, options.quick, [Podwright, other])
     bench.results.about.update(machine(), oci=options.oci, quick=options.quick)
     for name in options.only or MEASURES:
         begun = time.monotonic()

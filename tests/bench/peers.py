@@ -164,6 +164,19 @@ class Podwright(Peer):
         return self.client.version().runtime_version
 
 
+def checkout(directory: Path) -> type[Peer]:
+    """Podwright as it is in another checkout, to compare a change with what was before."""
+
+    class Other(Podwright):
+        name = "other"
+
+        def launch(self) -> None:
+            self.machine.environment["PYTHONPATH"] = str(directory / "src")
+            super().launch()
+
+    return Other
+
+
 _CONTAINERD_CONFIG = """
 version = 2
 root = "{directory}/containerd-root"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.results import OURS, THEIRS, Found, Results
+from bench.results import Found, Results
 
 _MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 _EMPTY = "# Benchmarks\n\n<!-- results -->\n<!-- /results -->\n"
@@ -22,40 +22,45 @@ def table(results: Results) -> str:
     founds = results.all()
     with_budget = [found for found in founds if found.quantity.budget]
     others = [found for found in founds if not found.quantity.budget]
-    parts = [_about(results), "### Budgets", _rows(with_budget)]
+    names = list(results.about["runtimes"])
+    parts = [_about(results), "### Budgets", _rows(with_budget, names)]
     measures = dict.fromkeys(found.quantity.measure for found in others)
     for measure in measures:
-        parts += [f"### {measure}", _rows([found for found in others if found.quantity.measure == measure])]
+        parts += [f"### {measure}", _rows([found for found in others if found.quantity.measure == measure], names)]
     return "\n\n".join(parts)
 
 
 def _about(results: Results) -> str:
     about = results.about
+    runtimes = " and ".join(f"{name} {version}" for name, version in about["runtimes"].items())
     return (
         f"{about['date']}: {about['cpus']} × {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}, "
-        f"load {about['load']} at the start. Podwright {about.get(OURS, '')} on Python {about['python']} with conmon "
-        f"{about['conmon']}; containerd {about.get(THEIRS, '')}; both on {about['oci']} {about[about['oci']]}. "
-        "Medians, and in brackets the 99th percentile, or the slowest where there are fewer than a hundred samples."
+        f"Python {about['python']}, load {about['load']} at the start. {runtimes}; conmon {about['conmon']}; both on "
+        f"{about['oci']} {about[about['oci']]}. Medians, and in brackets the 99th percentile, or the slowest where "
+        "there are fewer than a hundred samples."
     )
 
 
-def _rows(founds: Sequence[Found]) -> str:
-    lines = ["| what | Podwright | containerd | ratio | budget | met |", "| --- | ---: | ---: | ---: | ---: | --- |"]
+def _rows(founds: Sequence[Found], names: Sequence[str]) -> str:
+    lines = [
+        f"| what | {' | '.join(names)} | ratio | budget | met |",
+        f"| --- | {'---: | ' * len(names)}---: | ---: | --- |",
+    ]
     for found in founds:
-        unit = found.quantity.unit
         met = {True: "yes", False: "**no**", None: ""}[found.met]
         ratio = f"{found.ratio:.2f}" if found.ratio is not None else ""
-        ours, theirs = (_cell(found, name, unit) for name in (OURS, THEIRS))
-        lines.append(f"| {found.quantity.title} | {ours} | {theirs} | {ratio} | {found.quantity.budget} | {met} |")
+        cells = " | ".join(_cell(found, name) for name in names)
+        what = f"{found.quantity.measure}: {found.quantity.title}" if found.quantity.budget else found.quantity.title
+        lines.append(f"| {what} | {cells} | {ratio} | {found.quantity.budget} | {met} |")
     return "\n".join(lines)
 
 
-def _cell(found: Found, name: str, unit: str) -> str:
+def _cell(found: Found, name: str) -> str:
     median, slow = found.median(name), found.p99(name)
     if median is None or slow is None:
         return "–"
     many = len(found.samples[name]) > 1
-    return f"{_number(median)} {unit}" + (f" ({_number(slow)})" if many else "")
+    return f"{_number(median)} {found.quantity.unit}" + (f" ({_number(slow)})" if many else "")
 
 
 def _number(value: float) -> str:

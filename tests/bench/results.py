@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-OURS, THEIRS = "podwright", "containerd"
+OURS = "podwright"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Found:
 
     @property
     def ratio(self) -> float | None:
-        """Ours to theirs, of the medians."""
-        ours, theirs = self.median(OURS), self.median(THEIRS)
+        """Ours to the other runtime's, of the medians."""
+        ours, theirs = self.median(OURS), next((self.median(name) for name in self.samples if name != OURS), None)
         return ours / theirs if ours is not None and theirs else None
 
     @property

@@ -27,7 +27,7 @@ class Bench:
     def peers(self) -> Iterator[list[Peer]]:
         """Fresh runtimes for a `with` block."""
         with peers.peers(self.oci, self.kinds) as made:
-            self.results.about.update({peer.name: peer.version() for peer in made})
+            self.results.about["runtimes"] = {peer.name: peer.version() for peer in made}
             yield made
 
     def choose(self, whole: T, quick: T) -> T:

@@ -140,7 +140,7 @@ level = "{log_level}"
                 stdout=log,
                 stderr=log,
                 pass_fds=[tell],
-                env={**os.environ, **self.environment},
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **self.environment},  # starts as an installed one
                 start_new_session=True,
             )
         os.close(tell)
