@@ -36,6 +36,10 @@ class Paths:
         """Where an OCI runtime keeps its state."""
         return f"{self.state}/runtimes/{handler}"
 
+    def program(self, handler: str) -> str:
+        """Where the folder of an OCI runtime's program is mounted (oci/readonly_program.py)."""
+        return f"{self.state}/programs/{handler}"
+
     def sandbox(self, sandbox_id: str) -> str:
         """The files of a sandbox: resolv.conf, hosts, hostname, shm, pins."""
         return f"{self.state}/sandboxes/{sandbox_id}"

@@ -32,7 +32,7 @@ from podwright.kernel import cgroups
 from podwright.kernel.run import PATH, prepare_loop
 from podwright.network.attachments import Network
 from podwright.network.config import Settings as NetworkSettings
-from podwright.oci import features
+from podwright.oci import features, readonly_program
 from podwright.oci.host import Host
 from podwright.oci.runtime import OciRuntime
 from podwright.server.serve import Server
@@ -186,9 +186,15 @@ async def _handlers(config: Config, paths: Paths, *, systemd_cgroup: bool) -> di
         raise FailedPrecondition("no OCI runtime: install crun or runc, or name one under runtime.handlers")
     handlers: dict[str, Handler] = {}
     for name, program in programs.items():
-        runtime = OciRuntime(name, _program(program), paths.runtime_root(name), systemd_cgroup)
-        handlers[name] = Handler(runtime, await features.probe(name, runtime.program))
+        handlers[name] = await _handler(name, _program(program), paths, systemd_cgroup=systemd_cgroup)
     return handlers
+
+
+async def _handler(name: str, program: str, paths: Paths, *, systemd_cgroup: bool) -> Handler:
+    found = await features.probe(name, program)
+    if found.flavour == "crun":
+        program = readonly_program.mount(program, paths.program(name))
+    return Handler(OciRuntime(name, program, paths.runtime_root(name), systemd_cgroup), found)
 
 
 def _program(name: str) -> str:
