@@ -7,7 +7,6 @@ starts is one figure of the kernel's, whatever else the machine does.
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -120,20 +119,19 @@ class Peer(ABC):
             return int(text.split("usage_usec ", 1)[1].split()[0]) / 1e3
         return int(Path(f"{directory}/cpuacct.usage").read_text()) / 1e6
 
-    def processes(self) -> Iterator[tuple[int, str]]:
-        """Number, outside, and program of each process of the machine but its holder."""
-        namespace = os.stat(f"/proc/{self.machine.holder}/ns/pid").st_ino
-        for entry in os.listdir("/proc"):
-            with contextlib.suppress(OSError, ValueError):
-                if int(entry) != self.machine.holder and os.stat(f"/proc/{entry}/ns/pid").st_ino == namespace:
-                    yield int(entry), os.path.basename(os.readlink(f"/proc/{entry}/exe"))
+    def processes(self) -> Iterator[tuple[Path, str]]:
+        """Directory in /proc and program of each process of the machine but its holder."""
+        for process in Path(f"/proc/{self.machine.holder}/root/proc").iterdir():
+            with contextlib.suppress(OSError):  # it has ended; or it is a thread of the kernel, which has no program
+                if process.name.isdigit() and process.name != "1":
+                    yield process, os.path.basename(os.readlink(process / "exe"))
 
     def memory(self) -> dict[str, int]:
         """Bytes (PSS) by program: the daemon, and what it keeps beside each container."""
         found: dict[str, int] = {}
-        for pid, program in self.processes():
+        for process, program in self.processes():
             if program in self.programs:
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                rollup = (process / "smaps_rollup").read_text()
                 found[program] = found.get(program, 0) + 1024 * int(rollup.split("\nPss:", 1)[1].split()[0])
         return found
 
@@ -237,9 +235,8 @@ class Containerd(Peer):
 
     def kill(self) -> None:
         assert self._daemon is not None
-        for pid, program in self.processes():
-            if program == "containerd":
-                os.kill(pid, signal.SIGKILL)
+        (daemon,) = (process for process, program in self.processes() if program == "containerd")
+        self.machine.run("kill", "-KILL", daemon.name)
         self._daemon.wait(timeout=60)
 
     def load_image(self, archive: Path) -> None:

@@ -124,11 +124,11 @@ def _out_of_memory(runtime: Runtime, cgroup: str, bundle: str) -> bool:
 
 def watch_infra(runtime: Runtime, sandbox: Sandbox) -> None:
     """Watches over process 1 of the sandbox's PID namespace: without it the sandbox is no longer ready."""
-    assert sandbox.status.infra_monitor is not None
+    assert sandbox.status.infra is not None
 
     async def ended() -> None:
         if sandbox.status.phase == "ready":
             logger.warning("process 1 of sandbox %s has ended", sandbox.title)
             await runtime.index.update_sandbox(sandbox, phase="stopped")
 
-    watch(runtime, sandbox.status.infra_monitor, ended, f"end of the infra process of {sandbox.title}")
+    watch(runtime, sandbox.status.infra, ended, f"end of the infra process of {sandbox.title}")

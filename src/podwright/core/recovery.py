@@ -71,8 +71,8 @@ async def _recover_sandbox(runtime: Runtime, sandbox: Sandbox, *, rebooted: bool
     if sandbox.status.phase != "ready":
         return
     if rebooted:
-        await runtime.index.update_sandbox(sandbox, phase="stopped", infra=None, infra_monitor=None)
-    elif sandbox.status.infra_monitor is not None:
+        await runtime.index.update_sandbox(sandbox, phase="stopped", infra=None)
+    elif sandbox.status.infra is not None:
         exits.watch_infra(runtime, sandbox)
 
 

@@ -71,15 +71,22 @@ def _kill_container(runtime: Runtime, resource: Resource) -> None:
     conmon.
     """
     cgroup = resource.args["cgroup"]
-    known = runtime.index.containers.get(resource.owner)
-    if known is None or known.status.process is None:
-        # A creation that failed or was cut off: conmon, or the OCI runtime below it, may be at work still.
+    if not _is_made(runtime, resource.owner):
+        # A creation that failed or was cut off: conmon, or the OCI runtime, may be at work still.
         for pid in conmon.find_processes(resource.args["bundle"]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     runtime.host.cgroups.kill(cgroup)
     if not runtime.host.cgroups.wait_empty(cgroup, DEATH_SECONDS):
         raise Internal(f"processes in cgroup {cgroup} do not die; they may be in uninterruptible sleep")
+
+
+def _is_made(runtime: Runtime, owner: str) -> bool:
+    """Whether the creation of the container, or of the sandbox's process 1, is known to have ended well."""
+    container, sandbox = runtime.index.containers.get(owner), runtime.index.sandboxes.get(owner)
+    if container is not None:
+        return container.status.process is not None
+    return sandbox is not None and sandbox.status.infra is not None
 
 
 def _remove_cgroup(runtime: Runtime, path: str, up_to: str = "") -> None:

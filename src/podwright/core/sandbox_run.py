@@ -23,7 +23,7 @@ from podwright.kernel import mounts, namespaces
 from podwright.kernel.namespaces import Kind, Wanted
 from podwright.network.dns import resolv_conf
 from podwright.network.request import AttachRequest, Dns, PortMapping
-from podwright.oci import conmon, infra, resources, sysctls, validate
+from podwright.oci import infra, resources, sysctls, validate
 from podwright.oci import namespaces as oci_namespaces
 from podwright.state.records import Sandbox, SandboxFacts, SandboxStatus, sandbox_name
 from podwright.state.store import Statement
@@ -217,19 +217,9 @@ async def _start_infra(runtime: Runtime, sandbox: Sandbox, handler: Handler) -> 
 async def _make_infra(runtime: Runtime, sandbox: Sandbox, handler: Handler) -> None:
     bundle = runtime.paths.infra_bundle(sandbox.id)
     await asyncio.to_thread(_make_infra_bundle, runtime, sandbox, handler, bundle)
-    creation = conmon.Creation(
-        program=runtime.settings.conmon,
-        runtime=handler.runtime,
-        container_id=sandbox.id,
-        name=f"{sandbox.config.metadata.name}-infra",
-        executable=runtime.settings.infra_program,
-        bundle=bundle,
-        exits=runtime.paths.exits,
-    )
-    made = await conmon.create(creation)
-    await handler.runtime.start(sandbox.id)
-    await asyncio.to_thread(namespaces.pin, f"/proc/{made.container.pid}/ns/pid", runtime.paths.pin(sandbox.id, "pid"))
-    await runtime.index.update_sandbox(sandbox, infra=made.container, infra_monitor=made.monitor)
+    process = await handler.runtime.run_detached(sandbox.id, bundle)
+    await asyncio.to_thread(namespaces.pin, f"/proc/{process.pid}/ns/pid", runtime.paths.pin(sandbox.id, "pid"))
+    await runtime.index.update_sandbox(sandbox, infra=process)
     exits.watch_infra(runtime, sandbox)
 
 

@@ -91,6 +91,6 @@ def _linux(sandbox: SandboxView, host: Host) -> Document:
             "gidMappings": namespaces.mapping_documents(sandbox.gids),
             "cgroupsPath": resources.cgroups_path(sandbox.cgroup_parent, sandbox.id, host.driver),
             "resources": limits,
-            "seccomp": seccomp.document(security, frozenset(), host),
+            "seccomp": seccomp.document(security, frozenset(), host, native_only=True),
         }
     )

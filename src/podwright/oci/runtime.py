@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podwright.errors import NotFound
+from podwright.errors import Internal, NotFound
+from podwright.kernel.process import Pid
 from podwright.kernel.run import Finished, run
 
 COMMAND_SECONDS = 60.0
@@ -56,6 +57,26 @@ class OciRuntime:
     def knows(self, container_id: str) -> bool:
         """Whether there is any state of the container."""
         return os.path.isdir(f"{self.root}/{container_id}")
+
+    async def run_detached(self, container_id: str, bundle: str) -> Pid:
+        """Makes and starts a container that nobody watches; returns its first process.
+
+        Raises Internal with the program's own words.
+        """
+        # Its output goes to a file: the container holds it open, and would hold pipes of ours.
+        errors, pid_file = f"{bundle}/errors", f"{bundle}/pid"
+        command = self.command("run", "--detach", "--bundle", bundle, "--pid-file", pid_file, container_id)
+        stderr = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            done = await run(command, stderr=stderr, timeout=COMMAND_SECONDS)
+        finally:
+            os.close(stderr)
+        if done.status != 0:
+            raise Internal(f"{self.name} cannot run the container: {_text(errors)[-2000:]}")
+        try:
+            return Pid.of(int(_text(pid_file)))
+        except ProcessLookupError:
+            raise Internal("the container ended as soon as it was started") from None
 
     async def start(self, container_id: str) -> None:
         """Runs the command of a created container."""
@@ -101,3 +122,8 @@ class OciRuntime:
         """
         command = self.command("exec", f"--process={process_file}", f"--pid-file={pid_file}", container_id)
         return await run(command, limit=limit, timeout=timeout, oom_score_adj=oom_score_adj)
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().strip()

@@ -59,8 +59,12 @@ def document(
     security: v1.LinuxContainerSecurityContext | v1.LinuxSandboxSecurityContext,
     capabilities: frozenset[str],
     host: Host,
+    *,
+    native_only: bool = False,
 ) -> Document | None:
     """linux.seccomp for a process with these capabilities; None for no filter, which privileged containers get.
+
+    `native_only` is for programs of the host's own architecture, and for the default profile.
 
     Raises InvalidArgument if a file is not there or is no profile, FailedPrecondition if the kernel has no seccomp.
     """
@@ -70,7 +74,7 @@ def document(
     if not host.seccomp:
         raise FailedPrecondition("linux.security_context.seccomp: this kernel has no seccomp; only Unconfined works")
     if asked.profile_type == v1.SecurityProfile.RuntimeDefault:
-        return seccomp_default.profile(capabilities)
+        return seccomp_default.profile(capabilities, native_only=native_only)
     return load(asked.localhost_ref, capabilities)
 
 

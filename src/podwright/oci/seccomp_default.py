@@ -129,8 +129,11 @@ _ARCHITECTURES = {
 
 
 @functools.lru_cache(maxsize=64)
-def profile(capabilities: frozenset[str], machine: str = platform.machine()) -> Document:
+def profile(capabilities: frozenset[str], machine: str = platform.machine(), *, native_only: bool = False) -> Document:
     """linux.seccomp for a container with these capabilities. The document is shared: do not change it.
+
+    `native_only` leaves out the other architectures whose programs the machine runs: to make their part of the filter
+    takes libseccomp five sixths of the time, 12 ms.
 
     On machines other than x86_64 and aarch64 it names no architecture, and OCI runtimes take their own.
     """
@@ -156,7 +159,7 @@ def profile(capabilities: frozenset[str], machine: str = platform.machine()) -> 
         "syscalls": rules,
     }
     if machine in _ARCHITECTURES:
-        found["architectures"] = list(_ARCHITECTURES[machine])
+        found["architectures"] = list(_ARCHITECTURES[machine])[: 1 if native_only else None]
     return found
 
 

@@ -53,7 +53,6 @@ class SandboxStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The primary one first; none with the host network."""
     infra: Pid | None = None
     """Process 1 of the PID namespace that the containers share, if they do."""
-    infra_monitor: Pid | None = None
 
 
 class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True):
