@@ -7,6 +7,7 @@ starts is one figure of the kernel's, whatever else the machine does.
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -88,11 +89,17 @@ class Peer(ABC):
         """Starts the daemon and waits until it says that it is ready for pods."""
         self.launch()
         deadline = time.monotonic() + READY_SECONDS
-        while not self._ready():
+        while not (self._listens() and self._ready()):
             assert time.monotonic() < deadline, f"{self.name} does not get ready: see {self.machine.directory}"
             time.sleep(0.002)
 
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as sock:
+            return sock.connect_ex(str(self.socket)) == 0
+
     def _ready(self) -> bool:
+        self.client.close()
+        self.client = Client(f"unix://{self.socket}")  # a new one, since the old one pauses before it dials again
         try:
             conditions = self.client.status().status.conditions
         except PodwrightError:

@@ -15,6 +15,7 @@ import socket
 import sys
 
 from podwright import __version__, log
+from podwright.core.concurrent import all_of
 from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
 from podwright.core.paths import Paths
@@ -184,10 +185,9 @@ async def _handlers(config: Config, paths: Paths, *, systemd_cgroup: bool) -> di
         programs = {name: program for name, program in found.items() if program}
     if not programs:
         raise FailedPrecondition("no OCI runtime: install crun or runc, or name one under runtime.handlers")
-    handlers: dict[str, Handler] = {}
-    for name, program in programs.items():
-        handlers[name] = await _handler(name, _program(program), paths, systemd_cgroup=systemd_cgroup)
-    return handlers
+    paths_of = {name: _program(program) for name, program in programs.items()}
+    made = await all_of(_handler(*item, paths, systemd_cgroup=systemd_cgroup) for item in paths_of.items())
+    return dict(zip(paths_of, made, strict=True))
 
 
 async def _handler(name: str, program: str, paths: Paths, *, systemd_cgroup: bool) -> Handler:

@@ -1,5 +1,6 @@
 """What an OCI runtime can do: as it says itself (`features`), or by its version where it does not say."""
 
+import asyncio
 import json
 import os
 import re
@@ -29,9 +30,10 @@ class Features:
 
 async def probe(name: str, program: str) -> Features:
     """Asks the program. Raises Internal if it does not even tell its version."""
-    version = await run([program, "--version"], timeout=PROBE_SECONDS)
+    version, answer = await asyncio.gather(
+        run([program, "--version"], timeout=PROBE_SECONDS), run([program, "features"], timeout=PROBE_SECONDS)
+    )
     text = version.check(f'cannot use the handler "{name}"').stdout.decode(errors="replace")
-    answer = await run([program, "features"], timeout=PROBE_SECONDS)
     try:
         document = json.loads(answer.stdout) if answer.status == 0 else None
     except ValueError:
