@@ -260,22 +260,16 @@ class Containerd(Peer):
             self._daemon.wait(timeout=60)
 
 
-def start_peer(kind: type[Peer], oci: Oci) -> Peer:
-    """A runtime that is ready for pods of IMAGE."""
-    peer = kind(oci)
-    try:
-        peer.start()
-        busybox, pause = peer.machine.directory / "busybox.tar", peer.machine.directory / "pause.tar"
-        write_busybox_archive(busybox, [IMAGE])
-        write_pause_archive(pause, [PAUSE_IMAGE])
-        for archive in (busybox, pause):
-            peer.load_image(archive)
-        _wait_for_image(peer, IMAGE)
-        _wait_for_image(peer, PAUSE_IMAGE)
-    except BaseException:
-        peer.close()
-        raise
-    return peer
+def start_peer(peer: Peer) -> None:
+    """Starts a runtime and makes it ready for pods of IMAGE."""
+    peer.start()
+    busybox, pause = peer.machine.directory / "busybox.tar", peer.machine.directory / "pause.tar"
+    write_busybox_archive(busybox, [IMAGE])
+    write_pause_archive(pause, [PAUSE_IMAGE])
+    for archive in (busybox, pause):
+        peer.load_image(archive)
+    _wait_for_image(peer, IMAGE)
+    _wait_for_image(peer, PAUSE_IMAGE)
 
 
 def _wait_for_image(peer: Peer, name: str) -> None:
@@ -292,6 +286,7 @@ def peers(oci: Oci, kinds: Sequence[type[Peer]] = (Podwright, Containerd)) -> It
     with contextlib.ExitStack() as stack:
         made = []
         for kind in kinds:
-            made.append(start_peer(kind, oci))
+            made.append(kind(oci))
             stack.callback(made[-1].close)
+            start_peer(made[-1])
         yield made

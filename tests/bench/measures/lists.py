@@ -58,7 +58,7 @@ def _measure(bench: Bench, made: list[Peer], pods: dict[str, list[Pod]], size: i
         f"ContainerStatus, one of {size:,}": lambda peer: peer.client.container_status(
             pods[peer.name][0].containers[0]
         ),
-        f"PodSandboxStatus, one of {size:,}": lambda peer: peer.client.pod_sandbox_status(pods[peer.name][0].sandbox),
+        f"PodSandboxStatus, one of {size:,}": lambda peer: peer.client.pod_sandbox_status(pods[peer.name][-1].sandbox),
     }
     count = bench.choose(200, 50)
     for title, call in calls.items():
