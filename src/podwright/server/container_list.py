@@ -1,5 +1,7 @@
 """ListContainers."""
 
+from collections.abc import Iterable
+
 from podwright.core import messages
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
@@ -15,11 +17,14 @@ async def list_containers(runtime: Runtime, request: v1.ListContainersRequest, _
 
 def select(runtime: Runtime, wanted: v1.ContainerFilter) -> list[Container]:
     """The containers that match the filter; ids may be cut short."""
-    return [
-        container
-        for container in runtime.index.visible_containers()
-        if (not wanted.id or container.id.startswith(wanted.id))
-        and (not wanted.pod_sandbox_id or container.sandbox.id.startswith(wanted.pod_sandbox_id))
-        and (not wanted.HasField("state") or messages.container_state(container) == wanted.state.state)
-        and (not wanted.label_selector or matches_labels(container.config.labels, wanted.label_selector))
-    ]
+    found: Iterable[Container] = runtime.index.visible_containers()
+    # Only the conditions that are set are looked at: mostly there is none, and a thousand containers.
+    if wanted.id:
+        found = (c for c in found if c.id.startswith(wanted.id))
+    if wanted.pod_sandbox_id:
+        found = (c for c in found if c.sandbox.id.startswith(wanted.pod_sandbox_id))
+    if wanted.HasField("state"):
+        found = (c for c in found if messages.container_state(c) == wanted.state.state)
+    if wanted.label_selector:
+        found = (c for c in found if matches_labels(c.config.labels, wanted.label_selector))
+    return list(found)

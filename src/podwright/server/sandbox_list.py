@@ -1,5 +1,7 @@
 """ListPodSandbox."""
 
+from collections.abc import Iterable
+
 from podwright.core import messages
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
@@ -15,10 +17,11 @@ async def list_pod_sandbox(runtime: Runtime, request: v1.ListPodSandboxRequest, 
 
 def select(runtime: Runtime, wanted: v1.PodSandboxFilter) -> list[Sandbox]:
     """The sandboxes that match the filter; an id may be cut short."""
-    return [
-        sandbox
-        for sandbox in runtime.index.visible_sandboxes()
-        if (not wanted.id or sandbox.id.startswith(wanted.id))
-        and (not wanted.HasField("state") or messages.sandbox_state(sandbox) == wanted.state.state)
-        and (not wanted.label_selector or matches_labels(sandbox.config.labels, wanted.label_selector))
-    ]
+    found: Iterable[Sandbox] = runtime.index.visible_sandboxes()
+    if wanted.id:
+        found = (s for s in found if s.id.startswith(wanted.id))
+    if wanted.HasField("state"):
+        found = (s for s in found if messages.sandbox_state(s) == wanted.state.state)
+    if wanted.label_selector:
+        found = (s for s in found if matches_labels(s.config.labels, wanted.label_selector))
+    return list(found)
