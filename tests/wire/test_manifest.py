@@ -28,8 +28,8 @@ def digest(number: int) -> str:
     return f"sha256:{number:064x}"
 
 
-def described(number: int = 0, media_type: str = OCI_LAYER, **more: Any) -> dict[str, Any]:
-    return {"mediaType": media_type, "digest": digest(number), "size": number, **more}
+def described(number: int, media_type: str = OCI_LAYER, **changes: Any) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest(number), "size": number, **changes}
 
 
 def image(**changes: Any) -> dict[str, Any]:
@@ -98,6 +98,7 @@ def test_a_manifest_is_read() -> None:
             True,
         ),
         (image(layers=None), "", True),
+        (image(layers=[described(2, size=(1 << 63) - 1), described(3, size=0)]), "", True),
         (image(layers=[described(2)] * 500), "", True),
         (
             image(
@@ -157,6 +158,7 @@ BOTH = "is an index and a manifest at once"
         pytest.param(image(mediaType=OCI_INDEX), "", BOTH, id="an image that says it is an index"),
         pytest.param(index(mediaType=OCI_MANIFEST), "", BOTH, id="an index that says it is an image"),
         pytest.param(image(), DOCKER_LIST, BOTH, id="an image announced as an index"),
+        pytest.param(image(), f"{OCI_INDEX} ;charset=utf-8", BOTH, id="the same, with a parameter"),
         pytest.param(index(described(2)), DOCKER_MANIFEST, BOTH, id="an index announced as an image"),
         pytest.param(index(mediaType=None), OCI_MANIFEST, BOTH, id="an index announced, without a type"),
         pytest.param(image(config=None), "", "config of the manifest is no descriptor", id="no configuration"),
@@ -236,6 +238,7 @@ def test_docker_schema_1_is_refused_with_a_way_out(document: dict[str, Any], med
         (b"[" * 100_000, "is no JSON"),
         (b'{"a":' * 100_000, "is no JSON"),
         (b'{"size": ' + b"9" * 5000 + b"}", "is no JSON"),
+        (b" " * manifest.LARGEST_DOCUMENT, "is no JSON"),
         (b" " * (manifest.LARGEST_DOCUMENT + 1), "has 4194305 bytes, more than 4194304"),
     ],
 )
