@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from podwright.cri import v1
 from support.cri import Pods
 from support.leaks import leaks, snapshot
 from support.node import Node, node
@@ -24,12 +23,7 @@ def shared() -> Iterator[Shared]:
     with node() as made:
         made.start()
         pods = Pods(made)
-        pods.load_image()
-        # The first pods make the bridge, the chains for port mappings, and the directories of the OCI runtimes.
-        pods.run_sandbox(pods.networked_config(port_mappings=[v1.PortMapping(container_port=80, host_port=18080)]))
-        for handler in ("crun", "runc"):
-            pods.start(pods.run_sandbox(handler=handler))
-        pods.remove_all()
+        pods.warm_up()
         yield Shared(pods)
         pods.close()
 

@@ -150,6 +150,17 @@ class Pods:
         """The directory in /proc, as the node sees it, of a container's first process."""
         return Path(f"/proc/{self.node.holder}/root/proc/{self.info(container_id)['pid']}")
 
+    def warm_up(self) -> None:
+        """Loads the image, and has pods come and go: the first ones make the bridge, the chains for port mappings, and
+        the directories of the OCI runtimes.
+        """
+        self.load_image()
+        mapping = v1.PortMapping(container_port=80, host_port=18080)
+        self.run_sandbox(self.networked_config(port_mappings=[mapping]))
+        for handler in ("crun", "runc"):
+            self.start(self.run_sandbox(handler=handler))
+        self.remove_all()
+
     def remove_all(self) -> None:
         """Removes all sandboxes with all that is in them."""
         for sandbox in self.cri.list_pod_sandbox().items:

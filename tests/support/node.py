@@ -23,7 +23,7 @@ set -e
 mount --make-rshared /
 mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/netns
-mkdir -p /var/lib/cni && mount -t tmpfs cni /var/lib/cni
+mkdir -p /var/lib/cni && mount --bind "$1" /var/lib/cni
 ip link set lo up
 exec catatonit -P
 """
@@ -42,8 +42,16 @@ class Node:
         self.socket = self.directory / "podwright.sock"
         self.config = self.directory / "config.toml"
         self.cni = self.directory / "cni"
+        self.cni_state = self.directory / "cni-state"
+        self.cni_state.mkdir()
         self.environment: dict[str, str] = {}
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._boot()
+        self.write_cni()
+        self.write_config()
+
+    def _boot(self) -> None:
+        """Makes the namespaces."""
         command = [
             "unshare",
             "--mount",
@@ -54,10 +62,9 @@ class Node:
             "--mount-proc",
             "--kill-child",
         ]
-        self._outer = subprocess.Popen([*command, "sh", "-c", _PREPARE], start_new_session=True)
+        prepare = ["sh", "-c", _PREPARE, "sh", str(self.cni_state)]
+        self._outer = subprocess.Popen([*command, *prepare], start_new_session=True)
         self.holder = self._wait_for_holder()
-        self.write_cni()
-        self.write_config()
 
     def _wait_for_holder(self) -> int:
         """Process 1 of the new PID namespace, by its number outside, once the preparations are done."""
@@ -129,8 +136,8 @@ level = "{log_level}"
         """What the daemon has written."""
         return self.directory / "podwright.log"
 
-    def start(self) -> None:
-        """Starts the daemon and waits until its socket answers."""
+    def start(self, *, survives: bool = True) -> None:
+        """Starts the daemon and waits until its socket answers; without `survives` it may also die before."""
         ready, tell = os.pipe()
         command = [sys.executable, "-m", "podwright", "serve", "--config", str(self.config), "--ready-fd", str(tell)]
         with self.log.open("ab") as log:
@@ -145,7 +152,7 @@ level = "{log_level}"
             )
         os.close(tell)
         with os.fdopen(ready, "rb") as pipe:
-            assert pipe.read(1), f"the daemon did not start:\n{self.log.read_text()[-4000:]}"
+            assert pipe.read(1) or not survives, f"the daemon did not start:\n{self.log.read_text()[-4000:]}"
 
     @property
     def daemon(self) -> int:
@@ -211,18 +218,28 @@ level = "{log_level}"
         names = [link["ifname"] for link in json.loads(self.run("ip", "-j", "link"))]
         return [name for name in names if name not in ("lo", "pw0")]
 
+    def reboot(self) -> None:
+        """All processes and mounts go, cgroups and the state directory with them; what is on the disk stays."""
+        self._power_off()
+        shutil.rmtree(self.state)
+        self._boot()
+
     def close(self) -> None:
         """Ends everything inside and removes what the kernel does not."""
+        self._power_off()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _power_off(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.holder, signal.SIGKILL)
         self._outer.wait(timeout=60)
         if self._daemon is not None:
             self._daemon.wait(timeout=60)
+            self._daemon = None
         hierarchies = cgroups.detect()
         hierarchies.kill(self.cgroup)
         hierarchies.wait_empty(self.cgroup, 10)
         hierarchies.remove(self.cgroup)
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ class Host:
     def __init__(self) -> None:
         self.released: list[str] = []
         self.stuck: set[str] = set()
+        self.waiting: set[str] = set()
 
     async def release(self, resource: Resource) -> None:
         path = resource.args["path"]
@@ -36,6 +37,7 @@ def ledger(store: Store, host: Host) -> Ledger:
     made = Ledger(store)
     made.load()
     made.releases.update({"mount": host.release, "directory": host.release, "pin": host.release})
+    made.has_to_wait = lambda resource: resource.args["path"] in host.waiting
     return made
 
 
@@ -73,6 +75,21 @@ def test_what_cannot_be_released_stays_and_keeps_nobody_else(tmp_path: Path) -> 
         await after_a_crash.release("a")
         assert host.released == ["3", "1", "2"]
         assert after_a_crash.owners() == set()
+
+    asyncio.run(scenario())
+    store.close()
+
+
+def test_what_has_to_wait_stays_without_a_fuss(tmp_path: Path) -> None:
+    store, host = Store(str(tmp_path / "state.db")), Host()
+    host.waiting = {"2"}
+
+    async def scenario() -> None:
+        book = ledger(store, host)
+        await store.write(*book.enter("a", *THREE))
+        await book.release("a")
+        assert host.released == ["3", "1"]
+        assert [r.args["path"] for r in ledger(store, host).of("a")] == ["2"]
 
     asyncio.run(scenario())
     store.close()

@@ -3,7 +3,8 @@
 Every mount, pinned namespace, directory, cgroup, monitor and network attachment has a row here before it exists,
 under the sandbox or container that owns it. Stopping, removing, undoing a failed creation and recovering from a crash
 are all the same act: release the rows. So each kind has one release function, which succeeds where there is nothing
-(left) to release.
+(left) to release. A resource may have to wait for another: then it stays, as that of an object that is gone if need
+be, and tidy.py comes back to it.
 """
 
 import asyncio
@@ -49,6 +50,8 @@ class Ledger:
         self._next = 1
         self.releases: dict[Kind, Release] = {}
         """How each kind is released; filled by those who know how."""
+        self.has_to_wait: Callable[[Resource], bool] = lambda _resource: False
+        """Set by those who know: whether a resource cannot be released yet."""
 
     def load(self) -> None:
         """Reads what the store has; for the start."""
@@ -92,7 +95,7 @@ class Ledger:
         released: list[Resource] = []
         failures: list[str] = []
         for resource in reversed(list(self.of(owner))):
-            if kinds is not None and resource.kind not in kinds:
+            if (kinds is not None and resource.kind not in kinds) or self.has_to_wait(resource):
                 continue
             try:
                 with step(f"release.{resource.kind}", owner):

@@ -61,6 +61,14 @@ def release_functions(runtime: Runtime) -> Mapping[Kind, Release]:
     }
 
 
+def has_to_wait(runtime: Runtime, resource: Resource) -> bool:
+    """Whether a resource must stay until another is gone: a network namespace until its DEL, which was repeated, has
+    succeeded, since some plugins leave rules behind without the namespace.
+    """
+    is_network = resource.kind == "pin" and resource.args["kind"] == "net"
+    return is_network and runtime.network.holds(resource.owner)
+
+
 def _remove_tree(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)

@@ -56,14 +56,16 @@ def _unfinished(runtime: Runtime) -> Iterator[tuple[str, Coroutine[Any, Any, Non
         elif container.status.phase == "removing":
             yield f"removing container {container.title}", remove_container(runtime, container)
         elif container.status.phase == "exited" and _has(runtime, container, {"container", "mount"}):
-            yield f"cleaning up container {container.title}", _release(runtime, container)
+            yield f"cleaning up container {container.title}", _release(runtime, container, {"container", "mount"})
     for sandbox in list(runtime.index.sandboxes.values()):
         if sandbox.lock.locked():
             continue
         if sandbox.status.phase == "creating":
             yield f"undoing sandbox {sandbox.title}", _abandon_sandbox(runtime, sandbox)
-        elif sandbox.status.phase == "stopped" and _has(runtime, sandbox, LIVE):
+        elif sandbox.status.phase == "stopped" and _is_not_stopped(runtime, sandbox):
             yield f"stopping sandbox {sandbox.title}", stop_sandbox(runtime, sandbox)
+        elif sandbox.status.phase == "stopped" and _has(runtime, sandbox, {"pin"}):
+            yield f"letting go the network of sandbox {sandbox.title}", _release(runtime, sandbox, {"pin"})
         elif sandbox.status.phase == "removing":
             yield f"removing sandbox {sandbox.title}", remove_sandbox(runtime, sandbox)
     known = runtime.index.sandboxes.keys() | runtime.index.containers.keys()
@@ -75,9 +77,15 @@ def _has(runtime: Runtime, owner: Container | Sandbox, kinds: set[Kind]) -> bool
     return any(resource.kind in kinds for resource in runtime.ledger.of(owner.id))
 
 
-async def _release(runtime: Runtime, container: Container) -> None:
-    async with container.lock:
-        await runtime.ledger.release(container.id, {"container", "mount"})
+def _is_not_stopped(runtime: Runtime, sandbox: Sandbox) -> bool:
+    """Whether more is left of a sandbox that is being stopped than what waits for its network (release.py, pin)."""
+    living = any(c.status.phase not in ("exited", "removing") for c in sandbox.containers.values())
+    return living or _has(runtime, sandbox, LIVE - {"pin"})
+
+
+async def _release(runtime: Runtime, owner: Container | Sandbox, kinds: set[Kind]) -> None:
+    async with owner.lock:
+        await runtime.ledger.release(owner.id, kinds)
 
 
 async def _abandon_container(runtime: Runtime, container: Container) -> None:

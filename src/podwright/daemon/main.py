@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import os
 import shutil
@@ -20,7 +21,7 @@ from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
 from podwright.core.paths import Paths
 from podwright.core.recovery import find_strays, recover, sweep
-from podwright.core.release import release_functions
+from podwright.core.release import has_to_wait, release_functions
 from podwright.core.runtime import Handler, Runtime, Settings
 from podwright.core.tidy import tidy, tidy_for_ever
 from podwright.daemon import config as configuration
@@ -173,6 +174,7 @@ async def _assemble(config: Config, paths: Paths) -> Runtime:
         network=network,
     )
     runtime.ledger.releases.update(release_functions(runtime))
+    runtime.ledger.has_to_wait = functools.partial(has_to_wait, runtime)
     images.in_use = runtime.uses_image
     return runtime
 

@@ -93,6 +93,10 @@ class Network:
         entry = self._entries.get(sandbox_id)
         return entry.attachment if entry else None
 
+    def holds(self, sandbox_id: str) -> bool:
+        """Whether the sandbox is attached, or has yet to be detached: plugins clean up better in its namespace."""
+        return sandbox_id in self._entries
+
     async def start(self, live_sandbox_ids: AbstractSet[str]) -> None:
         """Takes up what an earlier daemon left: attachments of live sandboxes go on, all others are being detached
         when it returns, and garbage collection begins.
