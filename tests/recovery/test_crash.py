@@ -1,6 +1,7 @@
 """What a daemon that was killed finds when it comes back."""
 
 import contextlib
+import json
 import random
 import sqlite3
 import threading
@@ -11,7 +12,7 @@ import pytest
 from podwright.cri import v1
 from podwright.errors import NotFound, PodwrightError
 from recovery.conftest import Survivor
-from support.cri import Pods, until
+from support.cri import Pods, secured, until
 
 pytestmark = pytest.mark.root
 
@@ -62,9 +63,9 @@ def test_process_1_of_a_shared_pid_namespace_ended_meanwhile(survivor: Survivor)
     pods = survivor.start()
     sandbox_id = pods.run_sandbox(pods.networked_config())
     container_id = pods.start(sandbox_id, pods.container_config(linux=v1.LinuxContainerConfig()))
+    info = json.loads(pods.cri.pod_sandbox_status(sandbox_id, verbose=True).info["info"])
     survivor.node.kill()
-    survivor.node.run("pkill", "-9", "-f", f"conmon .*--cid {sandbox_id}")
-    survivor.node.run("sh", "-c", "kill -9 $(pgrep -f 'init -P' | tail -n 1)")
+    survivor.node.run("kill", "-9", str(info["pid"]))
     pods = survivor.start()
     until(lambda: pods.sandbox(sandbox_id).state, lambda state: state == v1.SANDBOX_NOTREADY)
     assert pods.exited(container_id).exit_code == 137
@@ -140,9 +141,9 @@ class Kubelet(threading.Thread):
             for count in range(1000):
                 name = f"chaos-{self.number}-{count}-{time.monotonic_ns()}"
                 config = self.pods.networked_config(name) if count % 2 else self.pods.sandbox_config(name)
-                linux = v1.LinuxContainerConfig() if count % 2 else None
+                linux = v1.LinuxContainerConfig() if count % 2 else secured()
                 sandbox_id = self.pods.run_sandbox(config)
-                container = self.pods.container_config("echo x; exec sleep 1000", name, linux=linux or self._own())
+                container = self.pods.container_config("echo x; exec sleep 1000", name, linux=linux)
                 container_id = self.pods.start(sandbox_id, container)
                 self.pods.exec(container_id, "echo y")
                 if count % 3:
@@ -150,13 +151,6 @@ class Kubelet(threading.Thread):
                     self.pods.cri.remove_container(container_id)
                 self.pods.cri.stop_pod_sandbox(sandbox_id)
                 self.pods.cri.remove_pod_sandbox(sandbox_id)
-
-    @staticmethod
-    def _own() -> v1.LinuxContainerConfig:
-        options = v1.NamespaceOption(pid=v1.CONTAINER)
-        return v1.LinuxContainerConfig(
-            security_context=v1.LinuxContainerSecurityContext(namespace_options=options)
-        )
 
 
 @pytest.mark.slow

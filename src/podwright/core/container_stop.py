@@ -4,6 +4,7 @@ There is one loop per container, however many calls wait for it; they end when t
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 
@@ -60,6 +61,9 @@ async def kill_container(runtime: Runtime, container: Container) -> None:
 
 async def _bring_down(runtime: Runtime, container: Container, stopping: Stopping) -> None:
     loop = asyncio.get_running_loop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(stopping.deadline), container.lock:
+            pass  # a start under way has ended, and there is somebody to take the signal
     if container.status.phase == "running" and stopping.deadline > loop.time():
         with step("container.signal", container.id):
             assert container.status.process is not None
