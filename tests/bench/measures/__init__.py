@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from bench.measures import burst, execution, life, lists, population
+from bench.measures import burst, execution, life, lists, population, programs
 from bench.run import Bench
 
 MEASURES: Mapping[str, Callable[[Bench], None]] = {
@@ -11,5 +11,6 @@ MEASURES: Mapping[str, Callable[[Bench], None]] = {
     "exec": execution.measure,
     "lists": lists.measure,
     "population": population.measure,
+    "programs": programs.measure,
 }
 """By the name that --only takes, in the order in which they run."""
