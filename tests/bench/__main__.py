@@ -45,7 +45,7 @@ def main() -> int:
     output.mkdir(parents=True, exist_ok=True)
     bench.results.write(output / "benchmarks.json")
     report.write(bench.results, output)
-    print(report.table(bench.results))
+    print(report.tables(bench.results))
     return 0
 
 

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,15 @@ class Quantity:
     """The budget: at most this part of what containerd takes."""
     most: float | None = None
     """The budget where it is a figure of its own."""
+    size: int = 0
+    """How many pods or containers there were, where that varies."""
 
     @property
     def budget(self) -> str:
         """For the report."""
         if self.most is not None:
             return f"≤ {self.most:g} {self.unit}"
-        return f"≤ {self.part:g} ×" if self.part is not None else ""
+        return f"≤ {self.part:.2g} ×" if self.part is not None else ""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,12 @@ class Found:
         """The same at the slow end; of few samples the slowest."""
         samples = sorted(self.samples.get(name, []))
         return samples[min(len(samples) - 1, int(len(samples) * 0.99))] if samples else None
+
+    @property
+    def whole_title(self) -> str:
+        """With the measure, and the size if there is one."""
+        size = f", {self.quantity.size:,}" if self.quantity.size else ""
+        return f"{self.quantity.measure}: {self.quantity.title}{size}"
 
     @property
     def ratio(self) -> float | None:
@@ -70,11 +78,11 @@ class Results:
 
     def __init__(self, about: Mapping[str, Any] | None = None) -> None:
         self.about: dict[str, Any] = dict(about or {})
-        self._found: dict[tuple[str, str], Found] = {}
+        self._found: dict[tuple[str, str, int], Found] = {}
 
     def add(self, quantity: Quantity, runtime: str, *values: float) -> None:
         """Enters samples."""
-        key = (quantity.measure, quantity.title)
+        key = (quantity.measure, quantity.title, quantity.size)
         found = self._found.setdefault(key, Found(quantity))
         found.samples.setdefault(runtime, []).extend(round(value, 4) for value in values)
 
@@ -82,23 +90,9 @@ class Results:
         """In the order in which they were first measured."""
         return list(self._found.values())
 
-    def get(self, measure: str, title: str) -> Found | None:
-        """One of them."""
-        return self._found.get((measure, title))
-
     def write(self, path: Path) -> None:
         """Writes everything to a file."""
-        quantities = [
-            {
-                "measure": found.quantity.measure,
-                "title": found.quantity.title,
-                "unit": found.quantity.unit,
-                "part": found.quantity.part,
-                "most": found.quantity.most,
-                "samples": found.samples,
-            }
-            for found in self._found.values()
-        ]
+        quantities = [{**asdict(found.quantity), "samples": found.samples} for found in self._found.values()]
         lines = ",\n".join("  " + json.dumps(quantity, ensure_ascii=False) for quantity in quantities)
         path.write_text(f'{{"about": {json.dumps(self.about)},\n"quantities": [\n{lines}\n]}}\n')
 

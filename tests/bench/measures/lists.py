@@ -61,38 +61,33 @@ def _stop(pod: Pod) -> None:
 
 def _measure(bench: Bench, made: list[Peer], pods: dict[str, list[Pod]], size: int) -> None:
     part = 0.5 if size >= 1000 else None
-    requests: dict[str, tuple[str, Callable[[list[Pod]], Message]]] = {
-        f"ListContainers, {size:,}": ("ListContainers", lambda _: v1.ListContainersRequest()),
-        f"ListPodSandbox, {size:,}": ("ListPodSandbox", lambda _: v1.ListPodSandboxRequest()),
-        f"ContainerStatus, one of {size:,}": (
-            "ContainerStatus",
-            lambda there: v1.ContainerStatusRequest(container_id=there[0].containers[0]),
-        ),
-        f"PodSandboxStatus, one of {size:,}": (
-            "PodSandboxStatus",
-            lambda there: v1.PodSandboxStatusRequest(pod_sandbox_id=there[-1].sandbox),
-        ),
+    requests: dict[str, Callable[[list[Pod]], Message]] = {
+        "ListContainers": lambda _: v1.ListContainersRequest(),
+        "ListPodSandbox": lambda _: v1.ListPodSandboxRequest(),
+        "ContainerStatus": lambda there: v1.ContainerStatusRequest(container_id=there[0].containers[0]),
+        "PodSandboxStatus": lambda there: v1.PodSandboxStatusRequest(pod_sandbox_id=there[-1].sandbox),
     }
-    for title, (method, request) in requests.items():
-        quantity = Quantity("lists", title, "ms", part if title.startswith("List") else None)
-        _ask(bench, quantity, method, {peer: request(pods[peer.name]).SerializeToString() for peer in made})
+    for method, request in requests.items():
+        quantity = Quantity("lists", method, "ms", part if method.startswith("List") else None, size=size)
+        _ask(bench, quantity, {peer: request(pods[peer.name]).SerializeToString() for peer in made})
 
 
-def _ask(bench: Bench, quantity: Quantity, method: str, requests: Mapping[Peer, bytes]) -> None:
+def _ask(bench: Bench, quantity: Quantity, requests: Mapping[Peer, bytes]) -> None:
+    cpu = Quantity("lists", f"CPU of {quantity.title}", "ms", size=quantity.size)
     count = bench.choose(200, 50)
     with contextlib.ExitStack() as stack:
         calls: dict[Peer, Callable[[bytes], bytes]] = {}
         for peer in requests:
             channel = stack.enter_context(grpc.insecure_channel(f"unix:{peer.socket}", OPTIONS))
-            calls[peer] = channel.unary_unary(f"/runtime.v1.RuntimeService/{method}", bytes, bytes)
+            calls[peer] = channel.unary_unary(f"/runtime.v1.RuntimeService/{quantity.title}", bytes, bytes)
             calls[peer](requests[peer])
         used = dict.fromkeys(requests, 0.0)
         for peer in bench.rounds(list(requests), count):
             times: dict[str, float] = {}
             before = peer.cpu_ms()
-            with timed(times, method):
+            with timed(times, quantity.title):
                 calls[peer](requests[peer])
             used[peer] += peer.cpu_ms() - before
-            bench.add(quantity, peer, times[method])
+            bench.add(quantity, peer, times[quantity.title])
         for peer in requests:
-            bench.add(Quantity("lists", f"CPU of {quantity.title}", "ms"), peer, used[peer] / count)
+            bench.add(cpu, peer, used[peer] / count)

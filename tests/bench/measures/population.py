@@ -30,11 +30,16 @@ def measure(bench: Bench) -> None:
                 _restart(bench, made, size)
 
 
+def _quantity(title: str, unit: str, size: int, part: float | None = None, most: float | None = None) -> Quantity:
+    """Budgets are for a hundred pods."""
+    budget = (part, most) if size == 100 else (None, None)
+    return Quantity("population", title, unit, *budget, size=size)
+
+
 def _memory(bench: Bench, made: list[Peer], size: int) -> None:
-    title = f"memory (PSS) of daemon and monitors, {size} pods"
     for peer in made:
-        used = peer.memory()
-        bench.add(Quantity("population", title, "MiB", 1 / 3 if size == 100 else None), peer, sum(used.values()) / MIB)
+        used = sum(peer.memory().values()) / MIB
+        bench.add(_quantity("memory (PSS) of daemon and monitors", "MiB", size, part=1 / 3), peer, used)
 
 
 def _idle(bench: Bench, made: list[Peer], size: int) -> None:
@@ -46,9 +51,9 @@ def _idle(bench: Bench, made: list[Peer], size: int) -> None:
         thread.start()
     for thread in kubelets:
         thread.join()
-    quantity = Quantity("population", f"CPU under an idle kubelet, {size} pods", "ms/s", 1.0 if size == 100 else None)
     for peer in made:
-        bench.add(quantity, peer, (peer.cpu_ms() - before[peer.name]) / seconds)
+        used = (peer.cpu_ms() - before[peer.name]) / seconds
+        bench.add(_quantity("CPU under an idle kubelet", "ms/s", size, part=1.0), peer, used)
 
 
 def _one_more(bench: Bench, made: list[Peer], size: int) -> None:
@@ -56,9 +61,9 @@ def _one_more(bench: Bench, made: list[Peer], size: int) -> None:
         pod = new_pod(peer)
         before = peer.cpu_ms()
         up, down = sum(bring_up(pod).values()), sum(take_down(pod).values())
-        bench.add(Quantity("population", f"a further pod up, beside {size}", "ms"), peer, up)
-        bench.add(Quantity("population", f"a further pod down, beside {size}", "ms"), peer, down)
-        bench.add(Quantity("population", f"CPU of both, beside {size}", "ms"), peer, peer.cpu_ms() - before)
+        bench.add(_quantity("a further pod up", "ms", size), peer, up)
+        bench.add(_quantity("a further pod down", "ms", size), peer, down)
+        bench.add(_quantity("CPU of both", "ms", size), peer, peer.cpu_ms() - before)
 
 
 def _stats(bench: Bench, made: list[Peer], size: int) -> None:
@@ -69,19 +74,17 @@ def _stats(bench: Bench, made: list[Peer], size: int) -> None:
         with timed(times, "stats"):
             answer = peer.client.list_container_stats()
         assert len(answer.stats) == size
-        bench.add(Quantity("population", f"ListContainerStats, {size} pods", "ms"), peer, times["stats"])
+        bench.add(_quantity("ListContainerStats", "ms", size), peer, times["stats"])
     for peer in made:
-        quantity = Quantity("population", f"CPU of ListContainerStats, {size} pods", "ms")
-        bench.add(quantity, peer, (peer.cpu_ms() - before[peer.name]) / count)
+        bench.add(_quantity("CPU of ListContainerStats", "ms", size), peer, (peer.cpu_ms() - before[peer.name]) / count)
 
 
 def _restart(bench: Bench, made: list[Peer], size: int) -> None:
-    quantity = Quantity("population", f"kill -9 to ready again, {size} pods", "ms", most=1000 if size == 100 else None)
     for peer in bench.rounds(made, bench.choose(5, 2)):
         peer.kill()
         times: dict[str, float] = {}
         before = peer.cpu_ms()
         with timed(times, "restart"):
             peer.start()
-        bench.add(quantity, peer, times["restart"])
-        bench.add(Quantity("population", f"CPU of the restart, {size} pods", "ms"), peer, peer.cpu_ms() - before)
+        bench.add(_quantity("kill -9 to ready again", "ms", size, most=1000), peer, times["restart"])
+        bench.add(_quantity("CPU of that", "ms", size), peer, peer.cpu_ms() - before)
