@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from podwright.errors import Aborted, AlreadyExists, FailedPrecondition, Invalid
 from podwright.ids import new_id
 from podwright.images.model import Image
 from podwright.kernel import mounts
-from podwright.oci import conmon, resources, selinux, signals, spec, validate, volumes
+from podwright.oci import conmon, documents, resources, selinux, signals, spec, validate, volumes
 from podwright.oci.inputs import ContainerInput
 from podwright.state.records import Container, ContainerFacts, ContainerStatus, Sandbox, User, container_name
 from podwright.state.store import Statement
@@ -189,8 +188,7 @@ def _write_bundle(runtime: Runtime, container: Container, image: Image, handler:
         own_directories=(runtime.paths.state, runtime.paths.root),
     )
     built = spec.build(described, runtime.host, handler.features)
-    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
-        json.dump(built.spec, file)
+    documents.write(built.spec, f"{bundle}/config.json")
     if container.facts.log_path:
         make_log(container.facts.log_path)
     return built

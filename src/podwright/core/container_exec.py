@@ -17,6 +17,7 @@ from podwright.errors import DeadlineExceeded, FailedPrecondition, Internal, Inv
 from podwright.ids import new_id
 from podwright.kernel import process
 from podwright.kernel.run import Finished
+from podwright.oci import documents
 from podwright.oci import process as oci_process
 from podwright.oci import runtime as oci_runtime
 from podwright.state.records import Container
@@ -69,8 +70,7 @@ def _write_process(runtime: Runtime, container: Container, command: list[str], m
     with open(f"{runtime.paths.bundle(container.id)}/config.json", "rb") as config:
         document = json.load(config)
     described = oci_process.for_exec(document, command, [mark])
-    with open(file, "w", encoding="utf-8") as out:
-        json.dump(described, out)
+    documents.write(described, file)
     score: int | None = described.get("oomScoreAdj")
     return score
 

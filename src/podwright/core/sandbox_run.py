@@ -4,7 +4,6 @@ No pause container and no image: the namespaces are pinned by bind mounts (kerne
 """
 
 import asyncio
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from podwright.kernel import mounts, namespaces
 from podwright.kernel.namespaces import Kind, Wanted
 from podwright.network.dns import resolv_conf
 from podwright.network.request import AttachRequest, Dns, PortMapping
-from podwright.oci import infra, resources, sysctls, validate
+from podwright.oci import documents, infra, resources, sysctls, validate
 from podwright.oci import namespaces as oci_namespaces
 from podwright.state.records import Sandbox, SandboxFacts, SandboxStatus, sandbox_name
 from podwright.state.store import Statement
@@ -229,8 +228,7 @@ def _make_infra_bundle(runtime: Runtime, sandbox: Sandbox, handler: Handler, bun
     notes: list[str] = []
     described = view.sandbox_view(runtime.paths, sandbox)
     document = infra.build(described, runtime.settings.infra_program, rootfs, runtime.host, handler.features, notes)
-    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
-        json.dump(document, file)
+    documents.write(document, f"{bundle}/config.json")
     for note in notes:
         logger.info("infra process of sandbox %s: %s", sandbox.title, note)
 

@@ -23,6 +23,13 @@ def dump(document: Document) -> bytes:
         raise InvalidArgument(f"not UTF-8, and so not for an OCI runtime: {around!r}") from None
 
 
+def write(document: Document, path: str) -> None:
+    """Writes the text to a file. Blocking. Raises as `dump` does, and OSError."""
+    text = dump(document)
+    with open(path, "wb") as file:
+        file.write(text)
+
+
 def without_empty(document: Document) -> Document:
     """Leaves out what is absent: OCI runtimes differ in what they make of null and of empty texts and lists."""
     return {key: value for key, value in document.items() if value not in (None, "", [], {})}
