@@ -48,7 +48,7 @@ async def create_container(runtime: Runtime, sandbox: Sandbox, config: v1.Contai
     container = runtime.index.containers.get(container_id)
     if container is None:
         raise Aborted(f"the new container was removed with its sandbox {sandbox.title}")
-    container.fetched = True
+    runtime.index.show(container)
     return container_id
 
 

@@ -6,6 +6,7 @@ Owns no behaviour but the choice of a handler; each operation is a module of its
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from podwright.core.events import Events
 from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
 from podwright.core.paths import Paths
@@ -51,6 +52,7 @@ class Runtime:
     handlers: Mapping[str, Handler]
     store: Store
     index: Index
+    events: Events
     ledger: Ledger
     operations: Operations
     images: Images

@@ -50,7 +50,7 @@ async def run_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_h
         lambda: _make(runtime, config, requested_handler, handler),
         lambda sandbox_id: remove_by_id(runtime, sandbox_id),
     )
-    runtime.index.sandboxes[sandbox_id].fetched = True  # nobody who did not know of it can have removed it
+    runtime.index.show(runtime.index.sandboxes[sandbox_id])  # nobody who did not know of it can have removed it
     return sandbox_id
 
 

@@ -29,6 +29,7 @@ async def tidy_for_ever(runtime: Runtime) -> None:
     """Tidies up now and again; ends by cancellation."""
     while True:
         await asyncio.sleep(PERIOD_SECONDS)
+        runtime.events.forget_old()
         await tidy(runtime)
 
 

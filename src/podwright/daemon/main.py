@@ -17,6 +17,7 @@ import sys
 
 from podwright import __version__, log
 from podwright.core.concurrent import all_of
+from podwright.core.events import Events
 from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
 from podwright.core.paths import Paths
@@ -120,6 +121,7 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     await leave.wait()
     logger.info("leaving; containers go on")
     tidying.cancel()
+    runtime.events.close()
     await server.stop()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
@@ -161,13 +163,15 @@ async def _assemble(config: Config, paths: Paths) -> Runtime:
             pinned=tuple(config.images.pinned),
         ),
     )
+    index = Index(store)
     runtime = Runtime(
         settings=settings,
         paths=paths,
         host=host,
         handlers=handlers,
         store=store,
-        index=Index(store),
+        index=index,
+        events=Events(index),
         ledger=Ledger(store),
         operations=Operations(),
         images=images,

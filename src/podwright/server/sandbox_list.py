@@ -1,4 +1,6 @@
-"""ListPodSandbox."""
+"""ListPodSandbox and StreamPodSandboxes."""
+
+from collections.abc import AsyncIterator
 
 from collections.abc import Iterable
 
@@ -6,6 +8,7 @@ from podwright.core import messages
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
 from podwright.server.dispatch import Call
+from podwright.server.portions import portions_of_bytes
 from podwright.state.index import matches_labels
 from podwright.state.records import Sandbox
 
@@ -13,6 +16,14 @@ from podwright.state.records import Sandbox
 async def list_pod_sandbox(runtime: Runtime, request: v1.ListPodSandboxRequest, _call: Call) -> bytes:
     """Sandboxes that match all the conditions, from memory."""
     return b"".join(messages.listed_sandbox(sandbox) for sandbox in select(runtime, request.filter))
+
+
+async def stream_pod_sandboxes(
+    runtime: Runtime, request: v1.StreamPodSandboxesRequest, _call: Call
+) -> AsyncIterator[bytes]:
+    """The same in portions. The items are framed alike: they are field 1 of both responses."""
+    for portion in portions_of_bytes([messages.listed_sandbox(s) for s in select(runtime, request.filter)]):
+        yield portion
 
 
 def select(runtime: Runtime, wanted: v1.PodSandboxFilter) -> list[Sandbox]:

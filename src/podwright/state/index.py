@@ -5,8 +5,8 @@ times a second, and none of that may cost a program or a query.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -31,6 +31,12 @@ _UNREADABLE = (DecodeError, KeyError, ValueError)  # msgspec's errors are ValueE
 
 T = TypeVar("T", Sandbox, Container)
 
+GONE: Final = "gone"
+"""The phase of an object that is no longer here, for listeners."""
+
+Listener = Callable[[Sandbox | Container, str, str], None]
+"""Takes the object and its phases before and after."""
+
 
 class Index:
     """The objects of this node."""
@@ -40,6 +46,10 @@ class Index:
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
         self._names: dict[str, str] = {}
+        self.listeners: list[Listener] = []
+        """Called on the event loop at each change of phase, when lists and statuses show it, and once more when an
+        object has become visible. They must be quick and must not raise.
+        """
 
     def load(self) -> list[Statement]:
         """Reads what the store has; for the start. Returns what removes the records that cannot be read.
@@ -97,8 +107,10 @@ class Index:
 
     async def update_sandbox(self, sandbox: Sandbox, **changes: Any) -> None:  # noqa: ANN401  fields of SandboxStatus
         """Replaces fields of the status: in memory at once, in the store before this returns."""
+        before = sandbox.status.phase
         sandbox.status = msgspec.structs.replace(sandbox.status, **changes)
         sandbox.listed = None
+        self._tell(sandbox, before, sandbox.status.phase)
         await self._store.write(
             ("UPDATE sandbox SET status = ? WHERE id = ?", (msgspec.json.encode(sandbox.status), sandbox.id))
         )
@@ -107,6 +119,7 @@ class Index:
         """Forgets a sandbox, which must have no containers left."""
         del self.sandboxes[sandbox.id]
         self._names.pop(sandbox_name(sandbox.config.metadata), None)
+        self._tell(sandbox, sandbox.status.phase, GONE)
         await self._store.write(("DELETE FROM sandbox WHERE id = ?", (sandbox.id,)))
 
     def sandbox(self, id_or_prefix: str) -> Sandbox:
@@ -129,10 +142,12 @@ class Index:
 
     async def update_container(self, container: Container, **changes: Any) -> None:  # noqa: ANN401  fields of ContainerStatus
         """Replaces fields of the status: in memory at once, in the store before this returns."""
+        before = container.status.phase
         container.status = msgspec.structs.replace(container.status, **changes)
         container.listed = None
         if container.status.phase == "exited":
             container.exited.set()
+        self._tell(container, before, container.status.phase)
         await self._store.write(
             ("UPDATE container SET status = ? WHERE id = ?", (msgspec.json.encode(container.status), container.id))
         )
@@ -142,6 +157,7 @@ class Index:
         del self.containers[container.id]
         del container.sandbox.containers[container.id]
         self._names.pop(container_name(container.config.metadata, container.sandbox), None)
+        self._tell(container, container.status.phase, GONE)
         await self._store.write(("DELETE FROM container WHERE id = ?", (container.id,)))
 
     def container(self, id_or_prefix: str) -> Container:
@@ -154,6 +170,17 @@ class Index:
         self._names[container.name] = container.id
         if container.status.phase == "exited":
             container.exited.set()
+
+    def show(self, what: Sandbox | Container) -> None:
+        """Lets clients see an object that was made: one of them has been told its id."""
+        if not what.fetched:
+            what.fetched = True
+            self._tell(what, "creating", what.status.phase)
+
+    def _tell(self, what: Sandbox | Container, before: str, after: str) -> None:
+        if before != after:
+            for listener in self.listeners:
+                listener(what, before, after)
 
     # lists
 
