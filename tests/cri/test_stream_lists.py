@@ -1,5 +1,7 @@
 """The Stream* RPCs of lists give just what the lists give."""
 
+import itertools
+
 import pytest
 
 from podwright.cri import v1
@@ -17,10 +19,10 @@ def test_sandboxes_and_containers(pods: Pods) -> None:
 
     sandboxes = [list(portion.pod_sandboxes) for portion in pods.cri.stream_pod_sandboxes()]
     assert len(sandboxes) > 1
-    assert sum(sandboxes, []) == list(pods.cri.list_pod_sandbox().items)
+    assert list(itertools.chain(*sandboxes)) == list(pods.cri.list_pod_sandbox().items)
     streamed = [list(portion.containers) for portion in pods.cri.stream_containers()]
     assert len(streamed) > 1
-    assert sum(streamed, []) == list(pods.cri.list_containers().containers)
+    assert list(itertools.chain(*streamed)) == list(pods.cri.list_containers().containers)
 
     (portion,) = pods.cri.stream_pod_sandboxes(v1.PodSandboxFilter(label_selector={"n": "2"}))
     assert [item.id for item in portion.pod_sandboxes] == [made[2]]
