@@ -1,57 +1,39 @@
-"""Figures of containers, from the files of their cgroups."""
+"""ContainerStats and ListContainerStats: figures of running containers."""
 
-import os
 from collections.abc import Sequence
 
 from podwright.clock import now_ns
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
 from podwright.state.records import Container
+from podwright.stats import stats_messages as fill
+
+FIRST_WALK_SECONDS = 1.0
+"""How long an answer may wait for the first measurement of what a container has written; later ones never wait."""
 
 
 def read_stats(runtime: Runtime, containers: Sequence[Container]) -> list[v1.ContainerStats]:
     """Figures of running containers. Blocking. One that ends meanwhile has attributes and no figures."""
-    return [_read(runtime, container) for container in containers]
+    written = {container.id: runtime.paths.written(container.id) for container in containers}
+    usages = runtime.stats.trees.usages(written, wait=FIRST_WALK_SECONDS)
+    found = []
+    for container in containers:
+        stats = v1.ContainerStats(attributes=_attributes(container))
+        sample = runtime.stats.meters.sample(container.id, container.status.cgroup)
+        if sample is not None:
+            now = now_ns()
+            fill.fill_cpu(stats.cpu, sample, now)
+            fill.fill_memory(stats.memory, sample, now)
+            fill.fill_io(stats.io, sample, now)
+            fill.fill_swap(stats.swap, sample, now)
+        if usage := usages.get(container.id):
+            fill.fill_writable_layer(stats.writable_layer, usage, runtime.paths.containers)
+        found.append(stats)
+    return found
 
 
-def _read(runtime: Runtime, container: Container) -> v1.ContainerStats:
+def _attributes(container: Container) -> v1.ContainerAttributes:
     config = container.config
-    stats = v1.ContainerStats(
-        attributes=v1.ContainerAttributes(
-            id=container.id, metadata=config.metadata, labels=config.labels, annotations=config.annotations
-        )
+    return v1.ContainerAttributes(
+        id=container.id, metadata=config.metadata, labels=config.labels, annotations=config.annotations
     )
-    usage = runtime.host.cgroups.usage(container.status.cgroup)
-    now = now_ns()
-    if usage is not None:
-        stats.cpu.timestamp = now
-        stats.cpu.usage_core_nano_seconds.value = usage.cpu_ns
-        stats.memory.timestamp = now
-        stats.memory.usage_bytes.value = usage.memory
-        stats.memory.working_set_bytes.value = usage.working_set
-        stats.memory.rss_bytes.value = usage.rss
-        stats.memory.page_faults.value = usage.page_faults
-        stats.memory.major_page_faults.value = usage.major_page_faults
-        if usage.memory_limit is not None:
-            stats.memory.available_bytes.value = max(usage.memory_limit - usage.working_set, 0)
-    used, inodes = _tree_usage(f"{runtime.paths.container(container.id)}/upper")
-    stats.writable_layer.timestamp = now
-    stats.writable_layer.fs_id.mountpoint = runtime.paths.images
-    stats.writable_layer.used_bytes.value = used
-    stats.writable_layer.inodes_used.value = inodes
-    return stats
-
-
-def _tree_usage(directory: str) -> tuple[int, int]:
-    """Bytes on the disk and inodes of a tree, as du(1) counts them but for hard links."""
-    used = inodes = 0
-    for below, directories, files in os.walk(directory):
-        inodes += 1
-        for name in (*directories, *files):
-            try:
-                status = os.lstat(f"{below}/{name}")
-            except FileNotFoundError:
-                continue
-            used += status.st_blocks * 512
-            inodes += name in files
-    return used, inodes

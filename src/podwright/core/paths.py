@@ -68,7 +68,17 @@ class Paths:
 
     def container(self, container_id: str) -> str:
         """What a container writes: its upper directory and its anonymous volumes."""
-        return f"{self.root}/containers/{container_id}"
+        return f"{self.containers}/{container_id}"
+
+    @property
+    def containers(self) -> str:
+        """What containers write is below it."""
+        return f"{self.root}/containers"
+
+    def written(self, container_id: str) -> tuple[str, ...]:
+        """The trees that grow when a container writes."""
+        own = self.container(container_id)
+        return (f"{own}/upper", f"{own}/volumes")
 
     @property
     def boot_marker(self) -> str:
@@ -77,4 +87,4 @@ class Paths:
 
     def object_directories(self) -> tuple[str, ...]:
         """Directories whose entries are named by ids."""
-        return (f"{self.state}/sandboxes", f"{self.state}/containers", f"{self.root}/containers")
+        return (f"{self.state}/sandboxes", f"{self.state}/containers", self.containers)

@@ -35,7 +35,10 @@ def release_functions(runtime: Runtime) -> Mapping[Kind, Release]:
         await runtime.network.detach(resource.owner)
 
     async def cgroup(resource: Resource) -> None:
-        await asyncio.to_thread(_remove_cgroup, runtime, resource.args["path"], resource.args["up_to"])
+        path = resource.args["path"]
+        others = (s for s in runtime.index.sandboxes.values() if s.id != resource.owner)
+        if not any(sandbox.facts.cgroup_parent == path for sandbox in others):
+            await asyncio.to_thread(_remove_cgroup, runtime, path, resource.args["up_to"])
 
     async def shadow(resource: Resource) -> None:
         await asyncio.to_thread(runtime.host.cgroups.remove_shadow, resource.args["path"])

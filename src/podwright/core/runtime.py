@@ -10,6 +10,7 @@ from podwright.core.events import Events
 from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
 from podwright.core.paths import Paths
+from podwright.core.stats import Stats
 from podwright.errors import InvalidArgument
 from podwright.images.service import Images
 from podwright.network.attachments import Network
@@ -53,6 +54,7 @@ class Runtime:
     store: Store
     index: Index
     events: Events
+    stats: Stats
     ledger: Ledger
     operations: Operations
     images: Images

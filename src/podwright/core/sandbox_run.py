@@ -102,10 +102,19 @@ def _records(
         requested_handler=requested_handler,
         handler=handler.runtime.name,
         cgroup_parent=parent,
-        # systemd removes slices that are empty by itself
-        cgroup_is_ours=runtime.host.driver == "cgroupfs" and not runtime.host.cgroups.exists(parent),
+        cgroup_is_ours=_is_ours(runtime, parent),
     )
     return sandbox_id, config, facts, SandboxStatus(phase="creating")
+
+
+def _is_ours(runtime: Runtime, parent: str) -> bool:
+    """Whether nobody made the cgroup yet, or a sandbox did that has the same parent. systemd removes slices that are
+    empty by itself.
+    """
+    if runtime.host.driver == "systemd":
+        return False
+    sharing = (s for s in runtime.index.sandboxes.values() if s.facts.cgroup_parent == parent)
+    return not runtime.host.cgroups.exists(parent) or any(sandbox.facts.cgroup_is_ours for sandbox in sharing)
 
 
 def _enter_resources(runtime: Runtime, sandbox: Sandbox, pins: Mapping[Kind, str]) -> list[Statement]:

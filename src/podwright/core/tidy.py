@@ -30,6 +30,7 @@ async def tidy_for_ever(runtime: Runtime) -> None:
     while True:
         await asyncio.sleep(PERIOD_SECONDS)
         runtime.events.forget_old()
+        runtime.stats.forget_idle()
         await tidy(runtime)
 
 

@@ -7,6 +7,7 @@ daemon away.
 import fcntl
 import logging
 import os
+import resource
 
 from podwright.core.paths import Paths
 from podwright.errors import FailedPrecondition
@@ -23,6 +24,14 @@ def make_directories(paths: Paths) -> None:
     for directory in (paths.exits, *paths.object_directories()):
         os.makedirs(directory, mode=0o711, exist_ok=True)
     os.makedirs(paths.network_namespaces, mode=0o755, exist_ok=True)
+
+
+def raise_open_files() -> None:
+    """Raises the soft limit of open files to the hard one: most hosts give 1024, and a busy node needs one for each
+    running container and several for each whose figures are asked for.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def lock(paths: Paths) -> int:

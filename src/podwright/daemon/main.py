@@ -24,6 +24,7 @@ from podwright.core.paths import Paths
 from podwright.core.recovery import find_strays, recover, sweep
 from podwright.core.release import has_to_wait, release_functions
 from podwright.core.runtime import Handler, Runtime, Settings
+from podwright.core.stats import Stats
 from podwright.core.tidy import tidy, tidy_for_ever
 from podwright.daemon import config as configuration
 from podwright.daemon import host_setup
@@ -92,6 +93,7 @@ def _serve_here(config: Config, options: argparse.Namespace) -> int:
     os.environ["PATH"] = PATH
     os.umask(0o022)
     paths = Paths(config.directories.state, config.directories.root, config.directories.network_namespaces)
+    host_setup.raise_open_files()
     host_setup.lock(paths)
     host_setup.make_directories(paths)
     host_setup.hide_unified_controllers(paths, cgroups.detect())
@@ -126,6 +128,7 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
             await runtime.operations.settle()
+    runtime.stats.close()
     await runtime.images.close()
     await runtime.network.close()
     runtime.store.close()
@@ -172,6 +175,7 @@ async def _assemble(config: Config, paths: Paths) -> Runtime:
         store=store,
         index=index,
         events=Events(index),
+        stats=Stats(host.cgroups, index),
         ledger=Ledger(store),
         operations=Operations(),
         images=images,

@@ -19,20 +19,6 @@ Mode = Literal["v1", "hybrid", "v2"]
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Figures of a cgroup and all below it, in bytes and nanoseconds."""
-
-    cpu_ns: int
-    memory: int
-    working_set: int
-    """Without file cache that is not in use; what kubelets evict by."""
-    rss: int
-    page_faults: int
-    major_page_faults: int
-    memory_limit: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Cgroups:
     """The hierarchies of this host."""
 
@@ -87,6 +73,14 @@ class Cgroups:
                     found.update(int(line) for line in procs)
         return found
 
+    def count_processes(self, path: str) -> int:
+        """How many processes are in the cgroup and in those below it; 0 if it is gone."""
+        count = 0
+        for below, _, _ in os.walk(self.directory("memory", path)):
+            with contextlib.suppress(OSError), open(f"{below}/cgroup.procs", "rb") as procs:
+                count += procs.read().count(b"\n")
+        return count
+
     def kill(self, path: str) -> None:
         """Sends SIGKILL to everything in the cgroup and below; nobody can escape by forking. Succeeds if it does not
         exist.
@@ -123,41 +117,6 @@ class Cgroups:
             return _field(f"{self.directory('memory', path)}/memory.oom_control", "oom_kill")
         except OSError:
             return 0
-
-    def usage(self, path: str) -> "Usage | None":
-        """What the processes of the cgroup use; None if it is gone."""
-        try:
-            return self._usage_v2(path) if self.mode == "v2" else self._usage_v1(path)
-        except OSError:
-            return None
-
-    def _usage_v2(self, path: str) -> "Usage":
-        directory = f"{self.unified}{path}"
-        memory = _fields(f"{directory}/memory.stat")
-        usage, limit = _number(f"{directory}/memory.current"), _limit(f"{directory}/memory.max")
-        return Usage(
-            cpu_ns=_fields(f"{directory}/cpu.stat")["usage_usec"] * 1000,
-            memory=usage,
-            working_set=max(usage - memory["inactive_file"], 0),
-            rss=memory["anon"],
-            page_faults=memory["pgfault"],
-            major_page_faults=memory["pgmajfault"],
-            memory_limit=limit,
-        )
-
-    def _usage_v1(self, path: str) -> "Usage":
-        directory = self.directory("memory", path)
-        memory = _fields(f"{directory}/memory.stat")
-        usage, limit = _number(f"{directory}/memory.usage_in_bytes"), _limit(f"{directory}/memory.limit_in_bytes")
-        return Usage(
-            cpu_ns=_number(f"{self.directory('cpuacct', path)}/cpuacct.usage"),
-            memory=usage,
-            working_set=max(usage - memory["total_inactive_file"], 0),
-            rss=memory["total_rss"],
-            page_faults=memory["total_pgfault"],
-            major_page_faults=memory["total_pgmajfault"],
-            memory_limit=limit,
-        )
 
     def lift_cpu_quota(self, path: str) -> None:
         """Lets the cgroup use all of its processors. Raises OSError. cgroup v1 only: OCI runtimes do it on v2."""
@@ -259,24 +218,6 @@ def _field(path: str, name: str) -> int:
             if key == name:
                 return int(value)
     return 0
-
-
-def _fields(path: str) -> dict[str, int]:
-    """A file of lines `name number`."""
-    with open(path, encoding="ascii") as lines:
-        return {key: int(value) for key, _, value in (line.partition(" ") for line in lines)}
-
-
-def _number(path: str) -> int:
-    with open(path, encoding="ascii") as file:
-        return int(file.read())
-
-
-def _limit(path: str) -> int | None:
-    """A limit in bytes; None for `max`, and for v1's way of saying it, the largest number of pages."""
-    with open(path, encoding="ascii") as file:
-        text = file.read().strip()
-    return None if text == "max" or int(text) >= 1 << 62 else int(text)
 
 
 def _wait_unpopulated(events: str, deadline: float) -> bool:

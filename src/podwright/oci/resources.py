@@ -56,14 +56,20 @@ def cgroups_path(parent: str, object_id: str, driver: Driver) -> str:
 
 
 def cgroup(parent: str, object_id: str, driver: Driver) -> str:
-    """The cgroup that comes of it, below the root of the hierarchies. systemd nests slices by the dashes in their names
-    (systemd.slice(5)).
-    """
+    """The cgroup that comes of it, below the root of the hierarchies."""
     if driver == "cgroupfs":
         return cgroups_path(parent, object_id, driver)
+    return f"{parent_cgroup(parent, driver)}/podwright-{object_id}.scope"
+
+
+def parent_cgroup(parent: str, driver: Driver) -> str:
+    """The cgroup that a parent stands for, below the root of the hierarchies. systemd nests slices by the dashes in
+    their names (systemd.slice(5)).
+    """
+    if driver == "cgroupfs":
+        return f"/{parent.strip('/')}"
     parts = os.path.basename(parent).removesuffix(".slice").split("-")
-    slices = "".join(f"/{'-'.join(parts[:depth])}.slice" for depth in range(1, len(parts) + 1))
-    return f"{slices}/podwright-{object_id}.scope"
+    return "".join(f"/{'-'.join(parts[:depth])}.slice" for depth in range(1, len(parts) + 1))
 
 
 def check(limits: v1.LinuxContainerResources, field: str = "linux.resources") -> None:

@@ -1,13 +1,16 @@
-"""ContainerStats and ListContainerStats."""
+"""ContainerStats, ListContainerStats and StreamContainerStats."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from podwright.core.container_stats import read_stats
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition
 from podwright.server.dispatch import Call
+from podwright.server.portions import portions
 from podwright.state.index import matches_labels
+from podwright.state.records import Container
 
 
 async def container_stats(
@@ -27,13 +30,25 @@ async def list_container_stats(
     runtime: Runtime, request: v1.ListContainerStatsRequest, _call: Call
 ) -> v1.ListContainerStatsResponse:
     """Figures of all running containers that match the filter."""
-    wanted = request.filter
-    containers = [
+    stats = await asyncio.to_thread(read_stats, runtime, _select(runtime, request.filter))
+    return v1.ListContainerStatsResponse(stats=stats)
+
+
+async def stream_container_stats(
+    runtime: Runtime, request: v1.StreamContainerStatsRequest, _call: Call
+) -> AsyncIterator[v1.StreamContainerStatsResponse]:
+    """The same in portions."""
+    for portion in portions(_select(runtime, request.filter)):
+        stats = await asyncio.to_thread(read_stats, runtime, portion)
+        yield v1.StreamContainerStatsResponse(container_stats=stats)
+
+
+def _select(runtime: Runtime, wanted: v1.ContainerStatsFilter) -> list[Container]:
+    return [
         container
-        for container in runtime.index.visible_containers()
+        for container in runtime.index.containers.values()
         if container.status.phase == "running"
         and (not wanted.id or container.id.startswith(wanted.id))
         and (not wanted.pod_sandbox_id or container.sandbox.id.startswith(wanted.pod_sandbox_id))
         and (not wanted.label_selector or matches_labels(container.config.labels, wanted.label_selector))
     ]
-    return v1.ListContainerStatsResponse(stats=await asyncio.to_thread(read_stats, runtime, containers))

@@ -1,0 +1,1 @@
+"""What sandboxes and containers use: cgroup files, network interfaces and trees of files, as CRI stats and metrics."""
