@@ -12,10 +12,9 @@ from podwright.core.container_stats import FIRST_WALK_SECONDS
 from podwright.core.runtime import Runtime
 from podwright.core.sandbox_stats import own_cgroup, read_traffic
 from podwright.cri import v1
-from podwright.kernel.mounts import list_mounts
 from podwright.state.records import Container, Sandbox
 from podwright.stats import cgroup_metrics, process_metrics
-from podwright.stats.cgroup_metrics import Value
+from podwright.stats.cgroup_metrics import Value, device_name
 from podwright.stats.metric_descriptors import KINDS, LABELS, descriptors
 from podwright.stats.network import Interface
 from podwright.stats.trees import TreeUsage
@@ -111,8 +110,8 @@ class _Disk:
     def __init__(self, directory: str) -> None:
         found = os.statvfs(directory)
         self._size, self._inodes, self._free = found.f_blocks * found.f_frsize, found.f_files, found.f_ffree
-        above = [mount for mount in list_mounts() if _is_below(os.path.realpath(directory), mount.mount_point)]
-        self._device = max(above, key=lambda mount: len(mount.mount_point)).source
+        device = os.stat(directory).st_dev
+        self._device = device_name(str(os.major(device)), str(os.minor(device)))
 
     def values(self, usage: TreeUsage | None) -> Iterator[Value]:
         """What a container has of it."""
@@ -122,7 +121,3 @@ class _Disk:
         yield Value("container_fs_limit_bytes", self._size, labels)
         yield Value("container_fs_inodes_total", self._inodes, labels)
         yield Value("container_fs_inodes_free", self._free, labels)
-
-
-def _is_below(path: str, mount_point: str) -> bool:
-    return path == mount_point or path.startswith(mount_point.rstrip("/") + "/")

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from podwright.clock import now_ns
 from podwright.core import messages
 from podwright.core.runtime import Runtime
+from podwright.core.sandbox_update import present_config
 from podwright.cri import v1
 from podwright.server.dispatch import Call
 from podwright.state.records import Sandbox
@@ -41,7 +42,7 @@ def _info(runtime: Runtime, sandbox: Sandbox) -> dict[str, Any]:
             for resource in runtime.ledger.of(sandbox.id)
             if resource.kind == "pin"
         },
-        "config": MessageToDict(sandbox.config, preserving_proto_field_name=True),
+        "config": MessageToDict(present_config(sandbox), preserving_proto_field_name=True),
         "cniResult": _network(runtime, sandbox),
     }
 

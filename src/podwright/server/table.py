@@ -28,6 +28,7 @@ from podwright.server import (
     sandbox_stats,
     sandbox_status,
     sandbox_stop,
+    sandbox_update,
     version,
 )
 from podwright.server.dispatch import Streaming, Unary
@@ -43,6 +44,7 @@ HANDLERS: Mapping[str, Unary | Streaming] = {
     "PodSandboxStatus": sandbox_status.pod_sandbox_status,
     "ListPodSandbox": sandbox_list.list_pod_sandbox,
     "StreamPodSandboxes": sandbox_list.stream_pod_sandboxes,
+    "UpdatePodSandboxResources": sandbox_update.update_pod_sandbox_resources,
     "CreateContainer": container_create.create,
     "StartContainer": container_start.start,
     "StopContainer": container_stop.stop,

@@ -53,6 +53,8 @@ class SandboxStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The primary one first; none with the host network."""
     infra: Pid | None = None
     """Process 1 of the PID namespace that the containers share, if they do."""
+    resources: bytes = b""
+    """A serialised UpdatePodSandboxResourcesRequest: the sums of the pod after its last resize; empty before."""
 
 
 class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -227,7 +227,7 @@ def _failures(minor: int, major: int, scope: str) -> Iterator[Value]:
 def _io_v2(directory: str) -> Iterator[Value]:
     for major, minor, text in _V2_IO.findall(_text(directory, "io.stat").decode()):
         counts = {key: int(value) for key, value in (part.split("=") for part in text.split())}
-        device = _device(major, minor)
+        device = device_name(major, minor)
         yield Value("container_fs_reads_bytes_total", counts.get("rbytes", 0), (device,))
         yield Value("container_fs_reads_total", counts.get("rios", 0), (device,))
         yield Value("container_fs_writes_bytes_total", counts.get("wbytes", 0), (device,))
@@ -241,18 +241,19 @@ def _blkio_v1(directory: str) -> Iterator[Value]:
         directory, "blkio.throttle.io_service_bytes"
     )
     for major, minor, operation, count in _V1_BLKIO.findall(moved.decode()):
-        device = _device(major, minor)
+        device = device_name(major, minor)
         yield Value("container_blkio_device_usage_total", int(count), (device, major, minor, operation))
         if operation in ("Read", "Write"):
             yield Value(f"container_fs_{operation.lower()}s_bytes_total", int(count), (device,))
     done = _text(directory, "blkio.throttle.io_serviced_recursive") or _text(directory, "blkio.throttle.io_serviced")
     for major, minor, operation, count in _V1_BLKIO.findall(done.decode()):
         if operation in ("Read", "Write"):
-            yield Value(f"container_fs_{operation.lower()}s_total", int(count), (_device(major, minor),))
+            yield Value(f"container_fs_{operation.lower()}s_total", int(count), (device_name(major, minor),))
 
 
 @functools.lru_cache(maxsize=256)
-def _device(major: str, minor: str) -> str:
+def device_name(major: str, minor: str) -> str:
+    """/dev/vda1, say; the two numbers where they are no block device's."""
     try:
         return "/dev/" + os.path.basename(os.readlink(f"/sys/dev/block/{major}:{minor}"))
     except OSError:
