@@ -1,7 +1,7 @@
-"""Stages of work: one `with step(...)` gives the log line, the duration for whoever listens, and a place to fail in
-tests.
+"""Requests, and stages of work: one `with step(...)` gives the log line, the duration for whoever listens, and a place
+to fail in tests.
 
-Owns no metrics and no spans: observe/ subscribes to what happens here.
+Owns no metrics and no spans: observe/ subscribes to what happens here, core/timeline.py remembers it.
 """
 
 import contextlib
@@ -11,9 +11,11 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from podwright.clock import now_ns
 from podwright.errors import Internal, ResourceExhausted
 
 logger = logging.getLogger("podwright.step")
@@ -26,6 +28,8 @@ class Step:
     name: str
     owner: str
     """The id of the sandbox, container or image it was done for, or empty."""
+    started_ns: int
+    """Nanoseconds since the epoch."""
     seconds: float
     error: BaseException | None
 
@@ -39,6 +43,31 @@ class Stage:
 
 current_stage: contextvars.ContextVar[Stage | None] = contextvars.ContextVar("current_stage", default=None)
 """Set by whoever wants to know how far the work that it starts has come."""
+
+
+@dataclass(slots=True)
+class Request:
+    """An RPC that is being answered, and in the end how it went."""
+
+    method: str
+    metadata: Mapping[str, str]
+    """What the client's gRPC sent along."""
+    seconds: float = 0.0
+    code: str = "OK"
+    """The name of the gRPC status."""
+
+
+class RequestListener(Protocol):
+    """Told of each RPC, in the task that answers it. Must be quick and must not raise."""
+
+    def begin(self, request: Request) -> None:
+        """It begins."""
+
+    def end(self, request: Request) -> None:
+        """It has ended."""
+
+
+request_listeners: list[RequestListener] = []
 
 Listener = Callable[[Step], None]
 
@@ -60,7 +89,7 @@ def step(name: str, owner: str = "") -> Iterator[None]:
     An OSError within becomes Internal, or ResourceExhausted for a full disk, with the stage and the object in its
     message: what the kernel says alone would help nobody.
     """
-    started = time.monotonic()
+    started, started_ns = time.monotonic(), now_ns()
     error: BaseException | None = None
     stage = current_stage.get()
     if stage is not None:
@@ -87,7 +116,7 @@ def step(name: str, owner: str = "") -> Iterator[None]:
             logger.debug("%s %.13s: done in %.1f ms", name, owner, seconds * 1000)
         else:
             logger.info("%s %.13s: failed after %.1f ms: %s", name, owner, seconds * 1000, error)
-        finished = Step(name, owner, seconds, error)
+        finished = Step(name, owner, started_ns, seconds, error)
         for listener in listeners:
             listener(finished)
 

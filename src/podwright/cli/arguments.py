@@ -97,7 +97,9 @@ def _pods_and_containers(commands: "_Commands[argparse.ArgumentParser]") -> None
 
     inspect = _command(commands, "inspect", "inspect:inspect", "show all that is known of a pod, container or image")
     inspect.add_argument("names", metavar="NAME", nargs="+")
-    inspect.add_argument("-o", "--output", choices=("json", "yaml"), default="json")
+    form = inspect.add_mutually_exclusive_group()
+    form.add_argument("-o", "--output", choices=("json", "yaml"), default="json")
+    form.add_argument("--timeline", action="store_true", help="what took how long in the life of pods and containers")
 
     stop = _command(commands, "stop", "lifecycle:stop", "stop containers, or pods with all that runs in them")
     stop.add_argument("names", metavar="NAME", nargs="+")

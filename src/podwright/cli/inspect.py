@@ -6,6 +6,7 @@ from podwright.cli.connection import connect
 from podwright.cli.inventory import Ambiguous, Container, Inventory, Pod
 from podwright.cli.messages import plain, verbose_info
 from podwright.cli.output import structured
+from podwright.cli.timeline import show_timelines
 from podwright.client import Client
 from podwright.errors import NotFound
 from podwright.ids import short
@@ -15,6 +16,9 @@ def inspect(options: argparse.Namespace) -> int:
     """Prints one object, or a list of them if several are named."""
     with connect(options) as cri:
         inventory = Inventory.of(cri)
+        if options.timeline:
+            show_timelines(cri, inventory, options.names)
+            return 0
         found = [_inspected(cri, inventory, name) for name in options.names]
     structured(found[0] if len(found) == 1 else found, options.output)
     return 0

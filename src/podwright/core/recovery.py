@@ -28,6 +28,7 @@ async def recover(runtime: Runtime) -> None:
     """Brings the records in line with the host. One bad record never keeps the daemon from starting."""
     give_up = runtime.index.load()
     runtime.ledger.load()
+    runtime.timeline.load()
     with step("recovery"):
         await runtime.store.write(*give_up)
         rebooted = await asyncio.to_thread(_is_new_boot, runtime)

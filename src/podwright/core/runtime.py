@@ -11,6 +11,7 @@ from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
 from podwright.core.paths import Paths
 from podwright.core.stats import Stats
+from podwright.core.timeline import Timeline
 from podwright.errors import InvalidArgument
 from podwright.images.service import Images
 from podwright.network.attachments import Network
@@ -55,6 +56,7 @@ class Runtime:
     index: Index
     events: Events
     stats: Stats
+    timeline: Timeline
     ledger: Ledger
     operations: Operations
     images: Images

@@ -18,6 +18,7 @@ from podwright.core.sandbox_run import abandon_sandbox
 from podwright.core.sandbox_stop import LIVE, stop_sandbox
 from podwright.errors import PodwrightError
 from podwright.state.records import Container, Sandbox
+from podwright.trace import step
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,18 @@ async def tidy_for_ever(runtime: Runtime) -> None:
         await asyncio.sleep(PERIOD_SECONDS)
         runtime.events.forget_old()
         runtime.stats.forget_idle()
+        try:
+            await runtime.timeline.flush()
+        except PodwrightError as error:
+            logger.warning("timelines: %s", error)
         await tidy(runtime)
 
 
 async def tidy(runtime: Runtime) -> None:
     """Finishes what can be finished. What fails is logged, and is tried again the next time."""
+    unfinished = list(_unfinished(runtime))
+    if not unfinished:
+        return
     room = asyncio.Semaphore(AT_ONCE)
 
     async def attempt(what: str, work: Coroutine[Any, Any, None]) -> None:
@@ -45,7 +53,8 @@ async def tidy(runtime: Runtime) -> None:
             except (PodwrightError, OSError) as error:
                 logger.warning("%s: %s", what, error)
 
-    await asyncio.gather(*(attempt(what, work) for what, work in _unfinished(runtime)))
+    with step("tidy"):
+        await asyncio.gather(*(attempt(what, work) for what, work in unfinished))
 
 
 def _unfinished(runtime: Runtime) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:

@@ -107,6 +107,15 @@ class Log(Section, frozen=True):
     """One line an event, to stderr."""
 
 
+class Observe(Section, frozen=True):
+    """[observe]"""
+
+    address: str = ""
+    """host:port of the HTTP server with /metrics, /pulls, /healthz and /debug/tasks. Empty: there is none."""
+    traces: str = ""
+    """OTLP collector, such as http://127.0.0.1:4318/v1/traces; needs podwright[tracing]. Empty: no traces."""
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -116,6 +125,7 @@ class Config(Section, frozen=True):
     cgroup: Cgroup = Cgroup()
     network: NetworkConfig = NetworkConfig()
     images: ImagesConfig = ImagesConfig()
+    observe: Observe = Observe()
     log: Log = Log()
 
 

@@ -26,9 +26,11 @@ from podwright.core.release import has_to_wait, release_functions
 from podwright.core.runtime import Handler, Runtime, Settings
 from podwright.core.stats import Stats
 from podwright.core.tidy import tidy, tidy_for_ever
+from podwright.core.timeline import Timeline
 from podwright.daemon import config as configuration
 from podwright.daemon import host_setup
 from podwright.daemon.config import Config
+from podwright.daemon.observation import observed
 from podwright.errors import FailedPrecondition, PodwrightError
 from podwright.images.model import ImageSettings
 from podwright.images.service import Images
@@ -106,6 +108,8 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(KERNEL_THREADS, "podwright"))
     prepare_loop()
     runtime = await _assemble(config, paths)
+    observing = contextlib.AsyncExitStack()
+    await observing.enter_async_context(observed(runtime, config.observe))
     await recover(runtime)
     strays = await asyncio.to_thread(find_strays, runtime)
     await runtime.images.start()
@@ -128,7 +132,9 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
             await runtime.operations.settle()
+    await observing.aclose()
     runtime.stats.close()
+    await runtime.timeline.flush()
     await runtime.images.close()
     await runtime.network.close()
     runtime.store.close()
@@ -176,6 +182,7 @@ async def _assemble(config: Config, paths: Paths) -> Runtime:
         index=index,
         events=Events(index),
         stats=Stats(host.cgroups, index),
+        timeline=Timeline(index, store),
         ledger=Ledger(store),
         operations=Operations(),
         images=images,

@@ -10,6 +10,7 @@ from podwright.core import messages
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
 from podwright.server.dispatch import Call
+from podwright.server.timeline import timeline
 from podwright.state.records import Container
 
 
@@ -39,5 +40,6 @@ def _info(runtime: Runtime, container: Container) -> dict[str, Any]:
         "cgroup": container.status.cgroup,
         "rootfs": runtime.paths.rootfs(container.id),
         "config": MessageToDict(container.config, preserving_proto_field_name=True),
+        "timeline": timeline(runtime, container.id),
         "runtimeSpec": spec,
     }

@@ -22,6 +22,7 @@ from podwright.core.runtime import Runtime
 from podwright.cri.methods import ApiVersion
 from podwright.errors import Code, InvalidArgument, NotFound, PodwrightError
 from podwright.log import request_id
+from podwright.trace import Request, request_listeners
 
 logger = logging.getLogger(__name__)
 
@@ -118,25 +119,32 @@ def _serialised(response: Message | bytes) -> bytes:
 @contextlib.asynccontextmanager
 async def _answering(rpc: Rpc, call: Call, context: "grpc.aio.ServicerContext[bytes, bytes]") -> AsyncIterator[None]:
     token = request_id.set(f"{next(_numbers):x}")
+    request = Request(
+        rpc.name, {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    )
+    for listener in request_listeners:
+        listener.begin(request)
     started = time.monotonic()
     failure: BaseException | None = None
     try:
         yield
     except asyncio.CancelledError as error:
-        failure = error
+        failure, request.code = error, Code.CANCELLED.name
         raise
     except PodwrightError as error:
-        failure = error
+        failure, request.code = error, error.code.name
         await _abort(context, error.code, describe(error))
     except Exception as error:
-        failure = error
+        failure, request.code = error, Code.INTERNAL.name
         logger.exception("%s: internal error", rpc.name)
         await _abort(context, Code.INTERNAL, f"internal error: {type(error).__name__}: {error}")
     finally:
-        milliseconds = (time.monotonic() - started) * 1000
+        request.seconds = time.monotonic() - started
+        for listener in request_listeners:
+            listener.end(request)
         level = logging.INFO if failure is not None or rpc.finishes_alone else logging.DEBUG
         outcome = "ok" if failure is None else f"{type(failure).__name__}: {failure}"
-        logger.log(level, "%s (%s): %s, %.1f ms", rpc.name, call.version, outcome, milliseconds)
+        logger.log(level, "%s (%s): %s, %.1f ms", rpc.name, call.version, outcome, request.seconds * 1000)
         request_id.reset(token)
 
 

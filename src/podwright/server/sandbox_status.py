@@ -12,6 +12,7 @@ from podwright.core.runtime import Runtime
 from podwright.core.sandbox_update import present_config
 from podwright.cri import v1
 from podwright.server.dispatch import Call
+from podwright.server.timeline import timeline
 from podwright.state.records import Sandbox
 
 
@@ -43,6 +44,7 @@ def _info(runtime: Runtime, sandbox: Sandbox) -> dict[str, Any]:
             if resource.kind == "pin"
         },
         "config": MessageToDict(present_config(sandbox), preserving_proto_field_name=True),
+        "timeline": timeline(runtime, sandbox.id),
         "cniResult": _network(runtime, sandbox),
     }
 

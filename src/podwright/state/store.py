@@ -35,6 +35,7 @@ SCHEMA: tuple[str, ...] = (
     CREATE TABLE container (
         id TEXT PRIMARY KEY, sandbox TEXT NOT NULL, config BLOB NOT NULL, facts BLOB NOT NULL, status BLOB NOT NULL
     ) WITHOUT ROWID;
+    CREATE TABLE timeline (owner TEXT PRIMARY KEY, stages BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE resource (seq INTEGER PRIMARY KEY, owner TEXT NOT NULL, kind TEXT NOT NULL, args BLOB NOT NULL);
 
     CREATE TABLE layer (

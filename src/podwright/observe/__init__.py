@@ -1,0 +1,1 @@
+"""The daemon seen from outside: metrics, traces, the HTTP server for both, and what it is doing at this moment."""
