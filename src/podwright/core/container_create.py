@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 
 from podwright.clock import now_ns
-from podwright.core import container_image, exits, view
+from podwright.core import container_image, container_restore, exits, view
+from podwright.core.checkpoint_files import Checkpoint
 from podwright.core.container_log import make_log
 from podwright.core.container_remove import remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
@@ -17,6 +18,7 @@ from podwright.ids import new_id
 from podwright.images.model import Image
 from podwright.kernel import mounts
 from podwright.oci import conmon, documents, resources, selinux, signals, spec, validate, volumes
+from podwright.oci.documents import Document
 from podwright.oci.inputs import ContainerInput
 from podwright.state.records import Container, ContainerFacts, ContainerStatus, Sandbox, User, container_name
 from podwright.state.store import Statement
@@ -42,7 +44,7 @@ async def create_container(runtime: Runtime, sandbox: Sandbox, config: v1.Contai
         container_id = await runtime.operations.make(
             container_name(config.metadata, sandbox),
             config.SerializeToString(deterministic=True),
-            lambda: _make(runtime, sandbox, config, image, handler),
+            lambda: make_container(runtime, sandbox, config, image, handler),
             lambda container_id: remove_by_id(runtime, container_id),
         )
     container = runtime.index.containers.get(container_id)
@@ -57,35 +59,48 @@ def _check_ready(sandbox: Sandbox) -> None:
         raise FailedPrecondition(f"sandbox {sandbox.title} is not ready: containers need a ready one")
 
 
-async def _make(runtime: Runtime, sandbox: Sandbox, config: v1.ContainerConfig, image: Image, handler: Handler) -> str:
+async def make_container(
+    runtime: Runtime,
+    sandbox: Sandbox,
+    config: v1.ContainerConfig,
+    image: Image,
+    handler: Handler,
+    checkpoint: Checkpoint | None = None,
+) -> str:
+    """Makes a container whose configuration is valid, or makes one out of a checkpoint. On failure nothing of it is
+    left.
+    """
     await _make_way(runtime, container_name(config.metadata, sandbox))
     notes: list[str] = []
-    container = _record(sandbox, config, image, handler, notes)
+    container = _record(sandbox, config, image, handler, notes, restores=checkpoint is not None)
     container.fetched = False
     async with container.lock:
         try:
             await runtime.index.add_container(container, *_enter_resources(runtime, container))
             with step("container.rootfs", container.id):
+                await asyncio.to_thread(_make_directories, runtime, container)
+                if checkpoint is not None:
+                    await container_restore.fill(runtime, container, checkpoint)
                 await asyncio.to_thread(_mount_rootfs, runtime, container, image)
             with step("container.spec", container.id):
-                built = await asyncio.to_thread(_write_bundle, runtime, container, image, handler)
+                built = await asyncio.to_thread(_write_bundle, runtime, container, image, handler, checkpoint)
                 await _prepare_host_paths(runtime, container, built)
-            with step("container.create", container.id):
-                made = await conmon.create(_creation(runtime, container, handler, built))
+            made = None if checkpoint is not None else await _create(runtime, container, handler, built)
             await runtime.index.update_container(
                 container,
                 phase="created",
-                process=made.container,
-                monitor=made.monitor,
-                cgroup=await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid),
-                user=User(built.user.uid, built.user.gid, tuple(built.user.groups)),
+                process=made.container if made else None,
+                monitor=made.monitor if made else None,
+                cgroup=await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid) if made else "",
+                user=_user(built.spec),
                 resources=config.linux.resources.SerializeToString(),
             )
             _check_ready(sandbox)  # it may have been stopped meanwhile
         except BaseException as error:
             await _undo(runtime, container, error)
             raise
-        exits.watch_container(runtime, container)
+        if made:
+            exits.watch_container(runtime, container)
     for note in (*notes, *built.notes):
         logger.info("container %s: %s", container.title, note)
     logger.info("container %s is created", container.title)
@@ -108,7 +123,7 @@ async def _make_way(runtime: Runtime, name: str) -> None:
 
 
 def _record(
-    sandbox: Sandbox, config: v1.ContainerConfig, image: Image, handler: Handler, notes: list[str]
+    sandbox: Sandbox, config: v1.ContainerConfig, image: Image, handler: Handler, notes: list[str], *, restores: bool
 ) -> Container:
     directory = sandbox.config.log_directory
     stop = signals.stop_signal(config.stop_signal, image.config.stop_signal, notes)
@@ -122,6 +137,7 @@ def _record(
         log_path=os.path.join(directory, config.log_path) if directory and config.log_path else "",
         stop_signal=stop.number,
         cri_stop_signal=stop.cri,
+        restores=restores,
     )
     return Container(new_id(), sandbox, config, facts, ContainerStatus(phase="creating"))
 
@@ -145,11 +161,15 @@ def _enter_resources(runtime: Runtime, container: Container) -> list[Statement]:
     )
 
 
-def _mount_rootfs(runtime: Runtime, container: Container, image: Image) -> None:
+def _make_directories(runtime: Runtime, container: Container) -> None:
     own, bundle = runtime.paths.container(container.id), runtime.paths.bundle(container.id)
     for directory in (own, f"{own}/upper", f"{own}/work", f"{own}/volumes", bundle, f"{bundle}/rootfs"):
         os.mkdir(directory, 0o755)
     os.chmod(own, 0o711)
+
+
+def _mount_rootfs(runtime: Runtime, container: Container, image: Image) -> None:
+    own, bundle = runtime.paths.container(container.id), runtime.paths.bundle(container.id)
     base, lowerdirs = runtime.images.layers_directory, list(image.layers)
     userns = view.pins(runtime.paths, container.sandbox.id, container.sandbox.config).get("user")
     if userns is not None:
@@ -174,7 +194,9 @@ def _map_layers(base: str, layers: Sequence[str], userns: str, target: str) -> t
     return target, [str(number) for number in range(len(layers))]
 
 
-def _write_bundle(runtime: Runtime, container: Container, image: Image, handler: Handler) -> spec.Built:
+def _write_bundle(
+    runtime: Runtime, container: Container, image: Image, handler: Handler, checkpoint: Checkpoint | None
+) -> spec.Built:
     bundle = runtime.paths.bundle(container.id)
     described = ContainerInput(
         id=container.id,
@@ -188,6 +210,9 @@ def _write_bundle(runtime: Runtime, container: Container, image: Image, handler:
         own_directories=(runtime.paths.state, runtime.paths.root),
     )
     built = spec.build(described, runtime.host, handler.features)
+    if checkpoint is not None:
+        container_restore.check(checkpoint, built.spec)
+        container_restore.add_criu_config(built.spec, bundle)
     documents.write(built.spec, f"{bundle}/config.json")
     if container.facts.log_path:
         make_log(container.facts.log_path)
@@ -195,7 +220,7 @@ def _write_bundle(runtime: Runtime, container: Container, image: Image, handler:
 
 
 async def _prepare_host_paths(runtime: Runtime, container: Container, built: spec.Built) -> None:
-    for volume in built.volumes:
+    for volume in () if container.facts.restores else built.volumes:  # those of a checkpoint are there already
         await volumes.make(volume, runtime.paths.rootfs(container.id))
     for path in built.relabel:
         await asyncio.to_thread(selinux.relabel, path, built.spec["linux"]["mountLabel"])
@@ -223,20 +248,32 @@ def _ulimits(runtime: Runtime) -> dict[str, tuple[int, int]]:
     return {"RLIMIT_NOFILE": (wanted, wanted)} if wanted else {}
 
 
-def _creation(runtime: Runtime, container: Container, handler: Handler, built: spec.Built) -> conmon.Creation:
+def _user(document: Document) -> User:
+    user = document["process"]["user"]
+    return User(user["uid"], user["gid"], tuple(user.get("additionalGids", ())))
+
+
+async def _create(runtime: Runtime, container: Container, handler: Handler, built: spec.Built) -> conmon.Monitored:
+    with step("container.create", container.id):
+        return await conmon.create(creation(runtime, container, handler, built.spec["process"]["args"][0]))
+
+
+def creation(runtime: Runtime, container: Container, handler: Handler, executable: str = "") -> conmon.Creation:
+    """What its conmon has to know."""
     config = container.config
     return conmon.Creation(
         program=runtime.settings.conmon,
         runtime=handler.runtime,
         container_id=container.id,
         name=config.metadata.name,
-        executable=built.spec["process"]["args"][0],
+        executable=executable,
         bundle=runtime.paths.bundle(container.id),
         exits=runtime.paths.exits,
         log_path=container.facts.log_path,
         stdin=config.stdin,
         stdin_once=config.stdin_once,
         terminal=config.tty,
+        images=container_restore.images(runtime, container) if container.facts.restores else "",
     )
 
 

@@ -40,6 +40,8 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
     if container.status.phase != "running" or container.stopping is not None:
         state = "being stopped" if container.stopping is not None else container.status.phase
         raise FailedPrecondition(f"container {container.title} is {state}: commands need a running one")
+    if container.checkpointing:
+        raise FailedPrecondition(f"container {container.title} is being checkpointed: try again")
     exec_id = new_id()
     file = f"{runtime.paths.bundle(container.id)}/exec-{exec_id}"
     mark = f"{MARK}={exec_id}"

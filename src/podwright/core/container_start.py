@@ -3,6 +3,8 @@
 import logging
 
 from podwright.clock import now_ns
+from podwright.core import container_restore
+from podwright.core.container_create import creation
 from podwright.core.runtime import Runtime
 from podwright.errors import FailedPrecondition, PodwrightError
 from podwright.state.records import Container
@@ -22,6 +24,13 @@ async def start_container(runtime: Runtime, container: Container) -> None:
             raise FailedPrecondition(f"container {container.title} is {phase}: only a created one can be started")
         if container.sandbox.status.phase != "ready":
             raise FailedPrecondition(f"the sandbox of container {container.title} is not ready")
+        if container.checkpointing:
+            raise FailedPrecondition(f"the pod of container {container.title} is being checkpointed: try again")
+        if container.facts.restores:
+            handler = runtime.handlers[container.facts.handler]
+            await container_restore.resume(runtime, container, creation(runtime, container, handler))
+            logger.info("container %s runs on", container.title)
+            return
         # Written down first: a daemon that is killed meanwhile has the time when it comes back.
         await runtime.index.update_container(container, phase="starting", started_at=now_ns())
         try:

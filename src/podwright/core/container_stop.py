@@ -8,6 +8,7 @@ import contextlib
 import logging
 import signal
 
+from podwright.core import exits
 from podwright.core.runtime import Runtime
 from podwright.errors import DeadlineExceeded
 from podwright.state.records import Container, Stopping
@@ -61,6 +62,11 @@ async def kill_container(runtime: Runtime, container: Container) -> None:
 
 async def _bring_down(runtime: Runtime, container: Container, stopping: Stopping) -> None:
     loop = asyncio.get_running_loop()
+    if container.status.process is None:  # made of a checkpoint
+        async with container.lock:  # which may be being started
+            if container.status.phase == "created":
+                await exits.end_unstarted(runtime, container, "Error", "it was stopped before it was started")
+                return
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(stopping.deadline), container.lock:
             pass  # a start under way has ended, and there is somebody to take the signal

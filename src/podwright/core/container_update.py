@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from podwright.core.container_restore import write_limits
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, Internal
@@ -28,9 +29,12 @@ async def update_container(runtime: Runtime, container: Container, wanted: v1.Li
         notes: list[str] = []
         document = resources.document(merged, runtime.host, notes)
         with step("container.update", container.id):
-            await runtime.handlers[container.facts.handler].runtime.update(container.id, document)
-            if merged.cpu_quota < 0 and not runtime.host.v2:
-                await _lift_cpu_quota(runtime, container)
+            if container.status.process is None:
+                await asyncio.to_thread(write_limits, runtime.paths.bundle(container.id), document)
+            else:
+                await runtime.handlers[container.facts.handler].runtime.update(container.id, document)
+                if merged.cpu_quota < 0 and not runtime.host.v2:
+                    await _lift_cpu_quota(runtime, container)
         await runtime.index.update_container(container, resources=merged.SerializeToString())
     for note in notes:
         logger.info("container %s: %s", container.title, note)

@@ -5,6 +5,7 @@ killed leaves no file, then the container is killed too and its exit code is unk
 """
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import os
@@ -15,7 +16,7 @@ from typing import Any
 from podwright.clock import now_ns
 from podwright.core.runtime import Runtime
 from podwright.errors import PodwrightError
-from podwright.kernel import oom
+from podwright.kernel import oom, process
 from podwright.kernel.process import Pid
 from podwright.oci import conmon
 from podwright.state.records import Container, Sandbox
@@ -28,6 +29,8 @@ DEATH_SECONDS = 5.0
 RETRY_SECONDS = 2.0
 UNKNOWN_EXIT_CODE = 255
 """Of a container whose end nobody saw. Kubelets treat it as any other failure."""
+UNSTARTED_EXIT_CODE = 128
+"""Of a container that has never run, as Docker and containerd have it."""
 
 
 def watch(runtime: Runtime, pid: Pid, ended: Callable[[], Coroutine[Any, Any, None]], doing: str) -> None:
@@ -107,6 +110,27 @@ def _end_all(runtime: Runtime, container: Container) -> None:
     cgroups.kill(cgroup)
     if not cgroups.wait_empty(cgroup, DEATH_SECONDS):
         logger.warning("%s has exited, and processes of it do not die in %s", container.title, cgroup)
+
+
+async def end_unstarted(runtime: Runtime, container: Container, reason: str, message: str) -> None:
+    """Records the end of a container out of a checkpoint that has no process to end. The caller holds its lock."""
+    await asyncio.to_thread(_kill_remains, runtime, container)
+    await runtime.index.update_container(
+        container,
+        phase="exited",
+        exit_code=UNSTARTED_EXIT_CODE,
+        finished_at=now_ns(),
+        reason=reason,
+        message=message,
+    )
+    await runtime.ledger.release(container.id, {"container", "mount"})
+
+
+def _kill_remains(runtime: Runtime, container: Container) -> None:
+    """conmon, the OCI runtime and criu of an attempt that has failed or was cut off."""
+    for pid in process.descendants(conmon.find_processes(runtime.paths.bundle(container.id))):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _out_of_memory(runtime: Runtime, cgroup: str, bundle: str) -> bool:

@@ -21,7 +21,7 @@ from podwright.trace import step
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["directory", "mount", "pin", "network", "cgroup", "shadow", "container"]
+Kind = Literal["directory", "mount", "pin", "network", "cgroup", "shadow", "container", "checkpoint", "frozen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,10 @@ class Ledger:
         each. The release goes on to its end even if the caller is cancelled.
         """
         await asyncio.shield(asyncio.ensure_future(self._release(owner, kinds)))
+
+    async def give_away(self, owner: str, kinds: set[Kind]) -> None:
+        """Forgets resources of these kinds without releasing them: somebody else has them now."""
+        await self._forget(owner, [resource for resource in self.of(owner) if resource.kind in kinds])
 
     async def _release(self, owner: str, kinds: set[Kind] | None) -> None:
         released: list[Resource] = []

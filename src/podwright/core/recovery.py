@@ -71,7 +71,9 @@ def _mark_boot(runtime: Runtime) -> None:
 async def _recover_sandbox(runtime: Runtime, sandbox: Sandbox, *, rebooted: bool) -> None:
     if sandbox.status.phase != "ready":
         return
-    if rebooted:
+    if sandbox.status.restoring:
+        await runtime.index.update_sandbox(sandbox, phase="removing")  # tidy.py does it
+    elif rebooted:
         await runtime.index.update_sandbox(sandbox, phase="stopped", infra=None)
     elif sandbox.status.infra is not None:
         exits.watch_infra(runtime, sandbox)
@@ -90,6 +92,10 @@ async def _recover_container(runtime: Runtime, container: Container, *, rebooted
             reason="Unknown",
             message="the node was restarted",
         )
+        return
+    if status.monitor is None:  # made of a checkpoint
+        if status.phase == "starting":
+            await exits.end_unstarted(runtime, container, "StartError", "the daemon ended while it was restored")
         return
     if status.phase == "starting":
         # The daemon was killed between the order to start and the news that it was carried out.

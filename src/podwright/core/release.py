@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from podwright.core.ledger import Kind, Release, Resource
 from podwright.core.runtime import Runtime
 from podwright.errors import Internal
-from podwright.kernel import mounts, namespaces
+from podwright.kernel import mounts, namespaces, process
 from podwright.oci import conmon
 
 DEATH_SECONDS = 10.0
@@ -53,6 +53,12 @@ def release_functions(runtime: Runtime) -> Mapping[Kind, Release]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{runtime.paths.exits}/{resource.args['id']}")
 
+    async def checkpoint(resource: Resource) -> None:
+        await asyncio.to_thread(_remove_file_or_tree, resource.args["path"])
+
+    async def frozen(resource: Resource) -> None:
+        await asyncio.to_thread(_thaw, runtime, resource)
+
     return {
         "directory": directory,
         "mount": mount,
@@ -61,6 +67,8 @@ def release_functions(runtime: Runtime) -> Mapping[Kind, Release]:
         "cgroup": cgroup,
         "shadow": shadow,
         "container": container,
+        "checkpoint": checkpoint,
+        "frozen": frozen,
     }
 
 
@@ -75,6 +83,24 @@ def has_to_wait(runtime: Runtime, resource: Resource) -> bool:
 def _remove_tree(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
+
+
+def _remove_file_or_tree(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        _remove_tree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _thaw(runtime: Runtime, resource: Resource) -> None:
+    """Lets a cgroup run on that was frozen for a checkpoint. A dump that has outlived us would freeze it again at its
+    end.
+    """
+    if process.with_argument(resource.args["images"].encode()):
+        raise Internal(f"criu still writes {resource.args['images']}: its end has to be awaited")
+    if runtime.host.cgroups.exists(resource.args["cgroup"]):
+        runtime.host.cgroups.freeze(resource.args["cgroup"], frozen=False)
 
 
 def _kill_container(runtime: Runtime, resource: Resource) -> None:

@@ -47,14 +47,15 @@ async def run_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_h
     sandbox_id = await runtime.operations.make(
         name,
         fingerprint,
-        lambda: _make(runtime, config, requested_handler, handler),
+        lambda: make_sandbox(runtime, config, requested_handler, handler),
         lambda sandbox_id: remove_by_id(runtime, sandbox_id),
     )
     runtime.index.show(runtime.index.sandboxes[sandbox_id])  # nobody who did not know of it can have removed it
     return sandbox_id
 
 
-async def _make(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str, handler: Handler) -> str:
+async def make_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str, handler: Handler) -> str:
+    """Makes a ready sandbox whose configuration is valid. On failure nothing of it is left."""
     await _make_way(runtime, sandbox_name(config.metadata))
     sandbox = Sandbox(*_records(runtime, config, requested_handler, handler))
     sandbox.fetched = False

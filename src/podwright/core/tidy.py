@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 10.0
 AT_ONCE = 16
+CHECKPOINT: set[Kind] = {"checkpoint", "frozen"}
+"""What a checkpoint under way has; one that is cut off by the daemon's end is given up."""
 
 
 async def tidy_for_ever(runtime: Runtime) -> None:
@@ -41,7 +43,7 @@ async def tidy_for_ever(runtime: Runtime) -> None:
 
 async def tidy(runtime: Runtime) -> None:
     """Finishes what can be finished. What fails is logged, and is tried again the next time."""
-    unfinished = list(_unfinished(runtime))
+    unfinished = [*_unfinished(runtime), *_cut_off_checkpoints(runtime)]
     if not unfinished:
         return
     room = asyncio.Semaphore(AT_ONCE)
@@ -82,6 +84,13 @@ def _unfinished(runtime: Runtime) -> Iterator[tuple[str, Coroutine[Any, Any, Non
     known = runtime.index.sandboxes.keys() | runtime.index.containers.keys()
     for owner in runtime.ledger.owners() - known:
         yield f"cleaning up after {owner}", runtime.ledger.release(owner)
+
+
+def _cut_off_checkpoints(runtime: Runtime) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    owners: list[Container | Sandbox] = [*runtime.index.sandboxes.values(), *runtime.index.containers.values()]
+    for owner in owners:
+        if not owner.lock.locked() and _has(runtime, owner, CHECKPOINT):
+            yield f"giving up a checkpoint of {owner.title}", _release(runtime, owner, CHECKPOINT)
 
 
 def _has(runtime: Runtime, owner: Container | Sandbox, kinds: set[Kind]) -> bool:

@@ -52,11 +52,11 @@ _MISSING_IS_SUCCESS = frozenset(
 
 _FINISHES_ALONE = frozenset(
     # They change the host. A kubelet's deadline ends its waiting, not the work. RunPodSandbox, CreateContainer and
-    # RestorePod are not here: what they make has a name by which the next try finds it (core/operations.py).
+    # RestorePod are not here: what they make has a name by which the next try finds it (core/operations.py). Nor are
+    # CheckpointContainer and CheckpointPod, which are given up when nobody waits for them.
     {
         *("StopPodSandbox", "RemovePodSandbox", "StartContainer", "StopContainer", "RemoveContainer", "RemoveImage"),
         *("UpdateContainerResources", "ReopenContainerLog", "UpdateRuntimeConfig", "UpdatePodSandboxResources"),
-        *("CheckpointContainer", "CheckpointPod"),
     }
 )
 

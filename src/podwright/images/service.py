@@ -12,6 +12,7 @@ import collections
 import contextlib
 import fnmatch
 import logging
+import os
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -24,7 +25,7 @@ from podwright.images.model import Credentials, Image, ImageSettings, PullProgre
 from podwright.images.pull import Pulled, Puller, PullState, this_machine
 from podwright.images.registry import Http
 from podwright.images.tasks import SingleFlight
-from podwright.images.unpack import Unpacker
+from podwright.images.unpack import Feed, NeedsParents, Source, Unpacker
 from podwright.state.store import Statement, Store
 from podwright.trace import step
 from podwright.wire import manifest, reference
@@ -189,6 +190,23 @@ class Images:
         with self.lease(image.id), step("image.save", image.id):
             directories = [self._layers.path(key) for key in self._records[image.id].layers]
             await export.save(image, directories, path, self._unpacker)
+
+    async def pack_changes(self, directory: str, output: str) -> None:
+        """Writes what a container has changed, an upper directory of overlayfs, as a layer into the file `output`.
+
+        Raises ResourceExhausted for a full disk, Internal.
+        """
+        await self._unpacker.pack(directory, output, layer=True)
+
+    async def unpack_changes(self, archive_path: str, directory: str) -> None:
+        """Unpacks such a layer into an empty directory. Raises InvalidArgument if it is none, ResourceExhausted."""
+        size = (await asyncio.to_thread(os.stat, archive_path)).st_size
+        feed = Feed(size)
+        feed.advance(size)
+        try:
+            await self._unpacker.unpack(Source(archive_path, size), directory, feed, lambda _: None)
+        except NeedsParents as error:
+            raise InvalidArgument(f"{archive_path}: {error}") from None
 
     async def _record(self, pulled: Pulled, names: set[str]) -> None:
         """Writes an image down; its layers are there and held."""

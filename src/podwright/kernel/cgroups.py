@@ -6,6 +6,7 @@ one directory in each hierarchy. Kernel documentation: admin-guide/cgroup-v2.rst
 
 import contextlib
 import errno
+import itertools
 import os
 import select
 import signal
@@ -124,12 +125,20 @@ class Cgroups:
 
     def freeze(self, path: str, *, frozen: bool, seconds: float = 10.0) -> None:
         """Stops or continues everything in the cgroup, and waits until it is so. Raises TimeoutError."""
-        if self.mode == "v2":
-            _write(f"{self.unified}{path}/cgroup.freeze", "1" if frozen else "0")
-        else:
-            _write(f"{self.controllers['freezer']}{path}/freezer.state", "FROZEN" if frozen else "THAWED")
         deadline = time.monotonic() + seconds
-        while self.is_frozen(path) != frozen:
+        for attempt in itertools.count(1):
+            if self.mode == "v2":
+                if attempt == 1:
+                    _write(f"{self.unified}{path}/cgroup.freeze", "1" if frozen else "0")
+            else:
+                # v1 can hang in FREEZING while processes fork: it has to be told again, and to thaw in between
+                # (cgroup-v1/freezer-subsystem.rst; runc does the same).
+                file = f"{self.controllers['freezer']}{path}/freezer.state"
+                if frozen and attempt % 50 == 0:
+                    _write(file, "THAWED")
+                _write(file, "FROZEN" if frozen else "THAWED")
+            if self.is_frozen(path) == frozen:
+                return
             if time.monotonic() > deadline:
                 raise TimeoutError(errno.ETIMEDOUT, "cgroup does not freeze", path)
             time.sleep(0.002)

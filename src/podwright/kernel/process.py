@@ -104,6 +104,17 @@ def with_environment(pids: set[int], entry: bytes) -> set[int]:
     return found
 
 
+def with_argument(argument: bytes) -> set[int]:
+    """Processes of this machine that have just this word in their command line."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/cmdline", "rb") as command:
+                if argument in command.read().split(b"\0"):
+                    found.add(int(entry))
+    return found
+
+
 def bounding_capabilities() -> int:
     """The capability bounding set of this process, as a bit mask."""
     with open("/proc/self/status", encoding="ascii") as status:

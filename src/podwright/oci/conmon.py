@@ -6,13 +6,13 @@ and the files; what an exit means is core/exits.py's.
 """
 
 import asyncio
-import contextlib
 import io
 import json
 import os
 from dataclasses import dataclass
 
 from podwright.errors import DeadlineExceeded, Internal, InvalidArgument
+from podwright.kernel import process
 from podwright.kernel.process import Pid
 from podwright.kernel.run import run
 from podwright.oci.runtime import OciRuntime, blames_command, plain
@@ -47,6 +47,8 @@ class Creation:
     stdin: bool = False
     stdin_once: bool = False
     terminal: bool = False
+    images: str = ""
+    """The directory with criu's images of processes, if the container is not to be created but restored from them."""
 
     def command(self) -> list[str]:
         """The command line (conmon(8)).
@@ -66,6 +68,11 @@ class Creation:
             command += ["--runtime-arg", argument]
         if self.runtime.systemd_cgroup:
             command.append("--systemd-cgroup")
+        if self.images:
+            options = (f"--work-path={self.bundle}", "--tcp-established", "--ext-unix-sk", "--file-locks")
+            command += ["--restore", self.images]
+            for option in options:
+                command += ["--runtime-opt", option]
         if self.terminal:
             command.append("--terminal")
         if self.stdin:
@@ -167,14 +174,7 @@ def find_processes(bundle: str) -> set[int]:
     """conmon, and the OCI runtime below it, of a creation that a crash of ours has cut off before we knew their
     numbers.
     """
-    found = set()
-    wanted = bundle.encode()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{entry}/cmdline", "rb") as command:
-                if wanted in command.read().split(b"\0"):
-                    found.add(int(entry))
-    return found
+    return process.with_argument(bundle.encode())
 
 
 def reopen_log(bundle: str) -> None:

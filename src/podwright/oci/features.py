@@ -26,6 +26,8 @@ class Features:
     """Whether mounts[].uidMappings are obeyed. runc 1.1 ignores them in silence."""
     user_namespaces: bool
     """Whether pods can have them: id-mapped mounts of everything a kubelet mounts, tmpfs too (Linux 6.3)."""
+    checkpoints: bool = False
+    """Whether it can drive criu."""
 
 
 async def probe(name: str, program: str) -> Features:
@@ -59,6 +61,7 @@ def derive(name: str, version: str, document: dict[str, Any] | None, kernel: tup
         recursive_read_only=rro and kernel >= (5, 12),  # mount_setattr(2)
         idmapped_mounts=idmap and kernel >= (5, 12),
         user_namespaces=idmap and kernel >= (6, 3),
+        checkpoints=flavour == "runc" or "+CRIU" in version.split(),
     )
 
 

@@ -36,6 +36,16 @@ def blames_command(words: str) -> bool:
     return _COMMAND.search(words) is not None
 
 
+def criu_errors(log: str) -> str:
+    """What went wrong, out of a log of criu's; empty if there is no such file."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as lines:
+            errors = [line.partition("Error ")[2].strip() for line in lines if "Error " in line]
+    except FileNotFoundError:
+        return ""
+    return "; ".join(errors)[-2000:]
+
+
 @dataclass(frozen=True, slots=True)
 class OciRuntime:
     """One handler: an OCI runtime program with the options we run it with."""
@@ -94,6 +104,24 @@ class OciRuntime:
         document = json.dumps(resources).encode()
         done = await run(self.command("update", "--resources=-", container_id), stdin=document, timeout=COMMAND_SECONDS)
         done.check("cannot update the limits of the container")
+
+    async def checkpoint(self, container_id: str, images: str, work: str) -> None:
+        """Has criu write the container's processes into the directory `images`; they run on, or stay frozen if they
+        were. criu's log goes to the directory `work`.
+
+        Killing it half-way would leave the processes with foreign code in them: so there is no time limit, and the
+        caller must not be cancelled. Raises Internal with criu's words.
+        """
+        command = self.command(
+            "checkpoint",
+            *("--image-path", images, "--work-path", work, "--leave-running"),
+            *("--tcp-established", "--ext-unix-sk", "--file-locks"),
+            container_id,
+        )
+        done = await run(command)
+        if done.status != 0:
+            words = criu_errors(f"{work}/dump.log") or done.stderr.decode(errors="replace").strip()
+            raise Internal(f"{self.name} cannot checkpoint the container: {words or f'status {done.status}'}")
 
     async def delete(self, container_id: str) -> None:
         """Kills and forgets a container, whatever state a crash has left it in. Succeeds if it is not there."""

@@ -1,8 +1,6 @@
 """ListPodSandbox and StreamPodSandboxes."""
 
-from collections.abc import AsyncIterator
-
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from podwright.core import messages
 from podwright.core.runtime import Runtime

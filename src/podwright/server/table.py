@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from podwright.server import (
+    container_checkpoint,
     container_create,
     container_events,
     container_exec_sync,
@@ -21,6 +22,7 @@ from podwright.server import (
     image_status,
     runtime_config,
     runtime_status,
+    sandbox_checkpoint,
     sandbox_list,
     sandbox_metrics,
     sandbox_remove,
@@ -61,6 +63,9 @@ HANDLERS: Mapping[str, Unary | Streaming] = {
     "PodSandboxStats": sandbox_stats.pod_sandbox_stats,
     "ListPodSandboxStats": sandbox_stats.list_pod_sandbox_stats,
     "StreamPodSandboxStats": sandbox_stats.stream_pod_sandbox_stats,
+    "CheckpointContainer": container_checkpoint.checkpoint,
+    "CheckpointPod": sandbox_checkpoint.checkpoint_pod,
+    "RestorePod": sandbox_checkpoint.restore_pod,
     "ListMetricDescriptors": sandbox_metrics.list_metric_descriptors,
     "ListPodSandboxMetrics": sandbox_metrics.list_pod_sandbox_metrics,
     "StreamPodSandboxMetrics": sandbox_metrics.stream_pod_sandbox_metrics,

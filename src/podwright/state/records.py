@@ -53,6 +53,8 @@ class SandboxStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The primary one first; none with the host network."""
     infra: Pid | None = None
     """Process 1 of the PID namespace that the containers share, if they do."""
+    restoring: bool = False
+    """Its containers are being made out of a checkpoint: after a crash it is removed as if it were half-made."""
     resources: bytes = b""
     """A serialised UpdatePodSandboxResourcesRequest: the sums of the pod after its last resize; empty before."""
 
@@ -73,6 +75,8 @@ class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """As kill(2) takes it."""
     cri_stop_signal: int
     """As ContainerStatus shows it: a value of v1.Signal."""
+    restores: bool = False
+    """It was made of a checkpoint, so it has no process until it is started."""
 
 
 class User(msgspec.Struct, frozen=True):
@@ -88,7 +92,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     phase: ContainerPhase
     process: Pid | None = None
-    """Its first process, from `created` on."""
+    """Its first process, from `created` on; from `running` on if it was made of a checkpoint."""
     monitor: Pid | None = None
     """Its conmon."""
     cgroup: str = ""
@@ -141,7 +145,10 @@ class Sandbox:
 class Container:
     """A container in memory. Only the index changes `status`."""
 
-    __slots__ = ("config", "exited", "facts", "fetched", "id", "listed", "lock", "sandbox", "status", "stopping")
+    __slots__ = (
+        *("checkpointing", "config", "exited", "facts", "fetched", "id"),
+        *("listed", "lock", "sandbox", "status", "stopping"),
+    )
 
     def __init__(
         self,
@@ -163,6 +170,8 @@ class Container:
         self.exited = asyncio.Event()
         """Set once `exited` is visible in the status."""
         self.stopping: Stopping | None = None
+        self.checkpointing = False
+        """It, or its whole pod, is frozen, or soon will be: nothing can be started in it."""
         self.listed: bytes | None = None
         """The container as an item of ListContainersResponse, serialised; None after a change."""
 

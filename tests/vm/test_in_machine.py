@@ -1,0 +1,40 @@
+"""Tests of tests/cri that need what this machine may lack, run in the emulated one: criu, and cgroup v2's figures."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support import machine
+
+PYTEST = ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "pytest_timeout")
+SETTINGS = """
+[pytest]
+pythonpath = tests src libraries
+markers =
+    root: needs root
+    slow: slow
+"""
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(2400)]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What goes into the machine."""
+    directory = tmp_path_factory.mktemp("work")
+    machine.prepare(directory, PYTEST)
+    for part in ("support", "cri"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(machine.PROJECT / "tests" / part, directory / "tests" / part, ignore=ignored)
+    (directory / "pytest.ini").write_text(SETTINGS)
+    return directory
+
+
+@pytest.mark.parametrize("module", ["test_checkpoint", "test_stats", "test_metrics"])
+def test_there(work: Path, module: str) -> None:
+    """All tests of the module pass; none is skipped for want of something."""
+    run = "PYTHONPATH=$PWD/src:$PWD/libraries exec python3 -m pytest -q -rs -p no:cacheprovider"
+    output = machine.run(work, f"{run} tests/cri/{module}.py", seconds=2300)
+    assert " passed" in output
+    assert "skipped" not in output
