@@ -81,7 +81,7 @@ def test_a_daemon_with_a_hundred_pods_is_back_within_a_second(machine: Node) -> 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         containers = list(pool.map(lambda _: pods.start(pods.run_sandbox()), range(100)))
     pods.close()
-    took = []
+    took: list[float] = []
     while len(took) < 5 and min(took, default=9) >= 1:  # others may be busy on this machine
         machine.kill()
         began = time.monotonic()

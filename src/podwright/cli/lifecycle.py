@@ -4,10 +4,10 @@ import argparse
 
 from podwright.cli.connection import connect
 from podwright.cli.inventory import Container, Inventory, Pod
-from podwright.cli.pod.directory import PodDirectory
 from podwright.client import Client
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
+from podwright.pods.directory import PodDirectory
 
 
 def stop(options: argparse.Namespace) -> int:

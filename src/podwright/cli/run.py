@@ -16,13 +16,13 @@ from podwright.cli.logfile import follow
 from podwright.cli.logs import Printer, prefixes
 from podwright.cli.main import INTERRUPTED
 from podwright.cli.output import report
-from podwright.cli.pod.directory import DEFAULT_BASE
-from podwright.cli.pod.file import PodFile, parse
-from podwright.cli.pod.life import Interrupted, PodLife, Watcher
-from podwright.cli.pod.schema import Container
+from podwright.cli.run_life import Interrupted, PodLife, Watcher
 from podwright.client import Client
 from podwright.cri import v1
 from podwright.errors import AlreadyExists, InvalidArgument, PodwrightError
+from podwright.pods.directory import DEFAULT_BASE
+from podwright.pods.read import PodFile, parse
+from podwright.pods.schema import Container
 
 
 def run(options: argparse.Namespace) -> int:

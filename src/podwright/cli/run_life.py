@@ -5,6 +5,7 @@ containers in order; ended ones are started again as restartPolicy says, after a
 one shot, no policy means Never, and images that are there are not pulled again unless imagePullPolicy says Always.
 """
 
+import dataclasses
 import socket
 import threading
 import time
@@ -14,17 +15,17 @@ from dataclasses import dataclass, field
 
 from podwright.cli.inventory import DEFAULT_NAMESPACE
 from podwright.cli.lifecycle import remove_pod, stop_pod
-from podwright.cli.pod import environment, translate, volumes
-from podwright.cli.pod.directory import PodDirectory
-from podwright.cli.pod.environment import Facts
-from podwright.cli.pod.file import PodFile
-from podwright.cli.pod.schema import Container, Pod
 from podwright.client import Client
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, NotFound, PodwrightError
+from podwright.pods import dns, environment, translate, volumes
+from podwright.pods.back_off import BackOff
+from podwright.pods.directory import ANNOTATION, PodDirectory
+from podwright.pods.facts import Facts
+from podwright.pods.read import PodFile
+from podwright.pods.schema import Container, Pod
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.3  # seconds between two looks at the containers
-_FIRST_BACK_OFF, _LONGEST_BACK_OFF, _FORGIVEN_AFTER = 10.0, 300.0, 600.0  # seconds: a kubelet's
 
 
 class Interrupted(Exception):
@@ -50,8 +51,7 @@ class _Run:
     """In the pod's specification."""
     id: str = ""
     attempt: int = 0
-    started: float = 0.0
-    back_off: float = _FIRST_BACK_OFF
+    back_off: BackOff = field(default_factory=BackOff)
     again_at: float | None = None
     """When it is to be started again."""
     exit_code: int | None = None
@@ -94,9 +94,12 @@ class PodLife:
         """
         spec = self.pod.spec
         self._directory.make()
-        self._volumes = volumes.prepare(self.pod, self.file, self._directory)
+        self._volumes = volumes.prepare(self._facts, self.file.objects, self._directory)
         for wanted in [*spec.init_containers, *spec.containers]:
-            self._image(wanted)
+            self._image(wanted.image, wanted.image_pull_policy, f'container "{wanted.name}"')
+        for volume in spec.volumes:
+            if volume.image is not None:
+                self._image(volume.image.reference, volume.image.pull_policy, f'volume "{volume.name}"')
         self._make_sandbox()
         for index, wanted in enumerate(spec.init_containers):
             run = self._launch(wanted, f"spec.initContainers[{index}]")
@@ -138,16 +141,13 @@ class PodLife:
             remove_pod(self.cri, v1.PodSandbox(id=self.id))
         self._directory.remove()
 
-    def _image(self, wanted: Container) -> v1.Image:
-        answer = self.cri.image_status(wanted.image)
-        if not answer.HasField("image") or wanted.image_pull_policy == "Always":
-            if wanted.image_pull_policy == "Never":
-                raise NotFound(f'image "{wanted.image}" of container "{wanted.name}" is not here, and never pulled')
-            self.watcher.report(f"pulling {wanted.image}")
-            reference = self.cri.pull_image(wanted.image).image_ref
-            answer = self.cri.image_status(reference)
+    def _image(self, name: str, policy: str, what: str) -> None:
+        if not self.cri.image_status(name).HasField("image") or policy == "Always":
+            if policy == "Never":
+                raise NotFound(f'image "{name}" of {what} is not here, and never pulled')
+            self.watcher.report(f"pulling {name}")
+            self.cri.pull_image(name)
         self._check()
-        return answer.image
 
     def _make_sandbox(self) -> None:
         try:
@@ -155,17 +155,22 @@ class PodLife:
                 resolv_conf = file.read()
         except OSError:
             resolv_conf = ""
-        self._config = translate.sandbox(self._facts, self._directory, resolv_conf)
+        self._config = translate.sandbox(
+            self._facts,
+            log_directory=self._directory.logs,
+            dns=dns.config(self.pod.spec, dns.ResolvConf.parse(resolv_conf)),
+            annotations={ANNOTATION: self._directory.base},
+        )
         handler = self.pod.spec.runtime_class_name or self.handler
         began = time.monotonic()
         self.id = self.cri.run_pod_sandbox(self._config, runtime_handler=handler).pod_sandbox_id
         network = self.cri.pod_sandbox_status(self.id).status.network
         addresses = tuple(filter(None, [network.ip, *(other.ip for other in network.additional_ips)]))
         facts = self._facts
-        self._facts = Facts(facts.pod, facts.namespace, facts.uid, facts.node, addresses)
+        self._facts = dataclasses.replace(facts, addresses=addresses)
         if not self.pod.spec.host_network:
             with open(self._directory.hosts, "w", encoding="utf-8") as file:
-                file.write(translate.hosts_file(self.pod, addresses))
+                file.write(translate.hosts_file(self._facts))
         at = f", address {addresses[0]}" if addresses else ""
         self.watcher.report(f"pod {self.name}: ready in {time.monotonic() - began:.2f} s{at}")
 
@@ -178,8 +183,8 @@ class PodLife:
         self._check()
         wanted = run.wanted
         image = self.cri.image_status(wanted.image).image
-        variables = environment.environment(wanted, self.file, self._facts, run.path)
-        mounts = volumes.mounts(wanted, self._volumes, variables, run.path)
+        variables = environment.environment(wanted, self.file.objects, self._facts, run.path)
+        mounts = volumes.mounts(self.pod, wanted, self._volumes, variables, run.path)
         if not self.pod.spec.host_network and all(mount.container_path != "/etc/hosts" for mount in mounts):
             mounts.append(v1.Mount(container_path="/etc/hosts", host_path=self._directory.hosts))
         config = translate.container(
@@ -196,7 +201,7 @@ class PodLife:
             self.cri.start_container(run.id)
         except PodwrightError as error:
             raise type(error)(f'container "{wanted.name}" of pod "{self.name}": {error}') from error
-        run.started, run.again_at = time.monotonic(), None
+        run.again_at = None
         self.watcher.started(wanted, self.cri.container_status(run.id).status)
 
     def _initialise(self, run: _Run) -> None:
@@ -242,13 +247,13 @@ class PodLife:
             if code or reason:
                 self.watcher.report(f'container "{run.wanted.name}" ended with status {code}{reason}')
             return
-        if time.monotonic() - run.started > _FORGIVEN_AFTER:
-            run.back_off = _FIRST_BACK_OFF
-        run.again_at = time.monotonic() + run.back_off
+        now = time.monotonic()
+        run.again_at = run.back_off.due(now)
         self.watcher.report(
-            f'container "{run.wanted.name}" ended with status {code}{reason}, starts again in {run.back_off:.0f} s'
+            f'container "{run.wanted.name}" ended with status {code}{reason}, starts again '
+            + (f"in {run.back_off.pause:.0f} s" if run.back_off.pause else "now")
         )
-        run.back_off = min(2 * run.back_off, _LONGEST_BACK_OFF)
+        run.back_off.tried(now)
 
     def _policy(self, run: _Run) -> str:
         if run.path.startswith("spec.containers"):

@@ -2,9 +2,9 @@
 
 from typing import Final, TypeVar
 
-from podwright.cli.pod.schema import Container, ContainerSecurity, Pod, PodSpec, Profile, SELinux
 from podwright.cri import v1
 from podwright.errors import InvalidArgument
+from podwright.pods.schema import Container, ContainerSecurity, Pod, PodSpec, Profile, SELinux
 
 Value = TypeVar("Value")
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from podwright.cli.pod.schema import Quantity, Resources
 from podwright.cri import v1
 from podwright.errors import InvalidArgument
+from podwright.pods.schema import Quantity, Resources
 
 _SUFFIXES: Final = {
     "": Decimal(1),

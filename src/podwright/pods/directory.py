@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from podwright.errors import Internal, InvalidArgument
+from podwright.pods.schema import Volume
 
 DEFAULT_BASE: Final = "/var/lib/podwright-run"
 ANNOTATION: Final = "podwright.run/directory"
@@ -49,9 +50,10 @@ class PodDirectory:
     def hosts(self) -> str:
         return f"{self.path}/hosts"
 
-    def volume(self, name: str, *, memory: bool = False) -> str:
-        """Where the volume `name` lives."""
-        return f"{self._memory}/{name}" if memory else f"{self.path}/volumes/{name}"
+    def volume(self, volume: Volume) -> str:
+        """Where the volume lives."""
+        memory = volume.empty_dir is not None and volume.empty_dir.medium == "Memory"
+        return f"{self._memory}/{volume.name}" if memory else f"{self.path}/volumes/{volume.name}"
 
     @property
     def _memory(self) -> str:
