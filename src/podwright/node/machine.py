@@ -3,7 +3,7 @@
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -59,7 +59,7 @@ def capacity(machine: Machine, root: str, max_pods: int) -> dict[str, Decimal]:
 
 
 def allocatable(
-    whole: Mapping[str, Decimal], reserved: list[Mapping[str, str]], eviction: Mapping[str, str]
+    whole: Mapping[str, Decimal], reserved: Sequence[Mapping[str, str]], eviction: Mapping[str, str]
 ) -> dict[str, Decimal]:
     """What pods may use of it: less what is reserved, and less what is kept free by eviction.
 
