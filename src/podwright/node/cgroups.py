@@ -56,9 +56,11 @@ class PodCgroups:
         self._make(["kubepods", "burstable"], {"cpu_shares": 2})
 
     def make(self, pod: Pod) -> None:
-        """Makes the cgroup of a pod and sets its limits. Does nothing if it is made already."""
+        """Makes the cgroup of a pod and sets its limits."""
         if self.per_qos:
-            self._make(["kubepods", *_CLASS_NAMES[qos.of(pod)], f"pod{pod.metadata.uid}"], self.limits(pod))
+            names = ["kubepods", *_CLASS_NAMES[qos.of(pod)], f"pod{pod.metadata.uid}"]
+            self._made.pop(self._path(names), None)  # runtimes may remove it with its last container
+            self._make(names, self.limits(pod))
 
     def limits(self, pod: Pod) -> Limits:
         """What a pod as a whole may use."""

@@ -49,6 +49,7 @@ class Recorder:
         """Writes an event to the log and tells the listeners."""
         level = logging.WARNING if kind == "Warning" else logging.INFO
         name = f"{about.namespace}/{about.name}" if about.namespace else about.name
-        logger.log(level, "%s %s%s: %s: %s", about.kind.lower(), name, about.field_path, reason, message)
+        name += f" {about.field_path}" if about.field_path else ""
+        logger.log(level, "%s %s: %s: %s", about.kind.lower(), name, reason, message)
         for listener in self.listeners:
             listener(Event(about, kind, reason, message))

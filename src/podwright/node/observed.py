@@ -216,9 +216,8 @@ class Observed:
         failed = 0
         while failed < _MOST_FAILED_STREAMS:
             try:
-                self._period = PERIOD_WITH_EVENTS
                 async for event in self.cri.get_container_events():
-                    failed = 0
+                    self._period, failed = PERIOD_WITH_EVENTS, 0
                     if uid := event.pod_sandbox_status.metadata.uid:
                         await self.refresh(uid)
             except Unimplemented:

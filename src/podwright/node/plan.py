@@ -80,6 +80,18 @@ def policy(pod: Pod) -> str:
     return pod.spec.restart_policy or "Always"
 
 
+def should_run(pod: Pod, found: SeenContainer | None) -> bool:
+    """Whether a container that does not run is to be started, by the pod's restart policy."""
+    if found is None or not found.ended:  # created and never started counts as not there
+        return True
+    match policy(pod):
+        case "Never":
+            return False
+        case "OnFailure":
+            return found.status.exit_code != 0
+    return True
+
+
 def plan(pod: Pod, seen: SeenPod, at: Circumstances) -> Plan:
     """The steps for a pod that is to run."""
     made = Plan()
@@ -104,7 +116,7 @@ def _begin_anew(pod: Pod, seen: SeenPod, at: Circumstances, made: Plan) -> None:
     wanted = [
         Start(f"spec.containers[{index}]", container, _next_attempt(seen, container.name))
         for index, container in enumerate(pod.spec.containers)
-        if _should_run(pod, seen.latest(container.name))
+        if should_run(pod, seen.latest(container.name))
     ]
     if not wanted or (policy(pod) == "Never" and seen.containers):
         return
@@ -151,7 +163,7 @@ def _keep(pod: Pod, found: SeenContainer | None, start: Start, at: Circumstances
     """Sees to it that a container runs, if it is to; whether it is to."""
     wanted = start.container
     if found is None or not found.running:
-        if not is_sidecar(wanted) and not _should_run(pod, found):
+        if not is_sidecar(wanted) and not should_run(pod, found):
             return False
         _start_when_due(found, start, at, made)
         return True
@@ -165,17 +177,6 @@ def _keep(pod: Pod, found: SeenContainer | None, start: Start, at: Circumstances
     else:
         return True
     return policy(pod) != "Never" or is_sidecar(wanted)
-
-
-def _should_run(pod: Pod, found: SeenContainer | None) -> bool:
-    if found is None or not found.ended:  # created and never started counts as not there
-        return True
-    match policy(pod):
-        case "Never":
-            return False
-        case "OnFailure":
-            return found.status.exit_code != 0
-    return True
 
 
 def _start_when_due(found: SeenContainer | None, start: Start, at: Circumstances, made: Plan) -> None:

@@ -12,7 +12,7 @@ from podwright.node import qos
 from podwright.node.conditions import Condition, condition, merged
 from podwright.node.node_pods import NodePod
 from podwright.node.observed import SeenContainer, SeenPod
-from podwright.node.plan import is_sidecar, policy
+from podwright.node.plan import is_sidecar, policy, should_run
 from podwright.node.times import rfc3339
 from podwright.pods.schema import Container
 
@@ -42,8 +42,8 @@ class Knowledge:
 def make(pod: NodePod, seen: SeenPod, known: Knowledge, old: Mapping[str, Any], now_ns: int) -> Status:
     """The status; `old` is the one before, or what the API server has."""
     spec, now = pod.pod.spec, rfc3339(now_ns)
-    init = [_container(seen, item, known, initialising=True) for item in spec.init_containers]
-    main = [_container(seen, item, known, initialising=False) for item in spec.containers]
+    init = [_container(pod, seen, item, known, initialising=True) for item in spec.init_containers]
+    main = [_container(pod, seen, item, known, initialising=False) for item in spec.containers]
     result: Status = {
         "phase": _phase(pod, seen, init, main, known),
         "startTime": old.get("startTime") or now,
@@ -79,7 +79,9 @@ def is_terminal(status: Mapping[str, Any]) -> bool:
     return status.get("phase") in {"Succeeded", "Failed"}
 
 
-def _container(seen: SeenPod, wanted: Container, known: Knowledge, *, initialising: bool) -> dict[str, Any]:
+def _container(
+    pod: NodePod, seen: SeenPod, wanted: Container, known: Knowledge, *, initialising: bool
+) -> dict[str, Any]:
     found, before = seen.latest(wanted.name), seen.before(wanted.name)
     result: dict[str, Any] = {
         "name": wanted.name,
@@ -112,7 +114,8 @@ def _container(seen: SeenPod, wanted: Container, known: Knowledge, *, initialisi
         result["ready"] = result["started"] and known.ready(found, wanted)
     elif initialising and not is_sidecar(wanted):
         result["ready"] = found.ended and status.exit_code == 0
-    if not found.running and wanted.name in known.waiting and not known.ending:
+    again = is_sidecar(wanted) or should_run(pod.pod, found)
+    if not found.running and wanted.name in known.waiting and again and not known.ending:
         if found.ended:
             result["lastState"] = result["state"]
         result["state"] = _waiting(*known.waiting[wanted.name])
