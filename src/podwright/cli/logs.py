@@ -13,12 +13,12 @@ from typing import Final
 from podwright.cli.connection import connect
 from podwright.cli.humans import duration
 from podwright.cli.inventory import Inventory, Pod
-from podwright.cli.logfile import Entry, follow, read
 from podwright.cli.output import coloured
 from podwright.client import Client
 from podwright.clock import now_ns
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument, NotFound
+from podwright.pods.logfile import Entry, follow, read
 from podwright.wire.cri_log import Malformed, format_time, parse_time
 
 _COLOURS: Final = ("36", "33", "35", "32", "34", "31")

@@ -12,7 +12,6 @@ from types import FrameType
 
 from podwright.cli.connection import connect
 from podwright.cli.inventory import Inventory
-from podwright.cli.logfile import follow
 from podwright.cli.logs import Printer, prefixes
 from podwright.cli.main import INTERRUPTED
 from podwright.cli.output import report
@@ -21,6 +20,7 @@ from podwright.client import Client
 from podwright.cri import v1
 from podwright.errors import AlreadyExists, InvalidArgument, PodwrightError
 from podwright.pods.directory import DEFAULT_BASE
+from podwright.pods.logfile import follow
 from podwright.pods.read import PodFile, parse
 from podwright.pods.schema import Container
 

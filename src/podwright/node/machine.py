@@ -108,6 +108,11 @@ def memory_available() -> int:
     return _meminfo()["MemAvailable"]
 
 
+def memory_total() -> int:
+    """Bytes."""
+    return _meminfo()["MemTotal"]
+
+
 def _hugepages() -> dict[str, int]:
     directory, found = "/sys/kernel/mm/hugepages", {}
     if not os.path.isdir(directory):

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from podwright import log
 from podwright.client import AsyncClient
 from podwright.cri import v1
-from podwright.errors import InvalidArgument, PodwrightError
+from podwright.errors import FailedPrecondition, InvalidArgument, PodwrightError
 from podwright.kernel import cgroups
 from podwright.node import flags, machine, start
 from podwright.node.cgroups import PodCgroups
+from podwright.node.cluster_member import Member
 from podwright.node.configuration import Configuration
 from podwright.node.context import Node, ObjectSource
 from podwright.node.events import Recorder
@@ -80,7 +81,7 @@ async def _run(given: Flags, configuration: Configuration) -> None:
             *(runtime.runtime_name, runtime.runtime_version, cri.api_versions["RuntimeService"], driver),
         )
         node, manifests = await asyncio.to_thread(_put_together, given, configuration, cri, runtime, driver)
-        service = Service(node, given, manifests)
+        service = Service(node, given, manifests, _join(given, node))
         running = asyncio.create_task(service.run())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,6 +89,19 @@ async def _run(given: Flags, configuration: Configuration) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await running
         logger.info("the node ends; its pods go on")
+
+
+def _join(given: Flags, node: Node) -> Member | None:
+    """The node's place in a cluster; None without a kubeconfig. Raises InvalidArgument, FailedPrecondition."""
+    if not given.kubeconfig:
+        return None
+    try:
+        from podwright.node.cluster.membership import Membership  # noqa: PLC0415  its client is an extra
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            f"--kubeconfig: the client of API servers is not installed ({error.name}): pip install 'podwright[node]'"
+        ) from None
+    return Membership.join(node, given.kubeconfig)
 
 
 def _put_together(

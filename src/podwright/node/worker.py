@@ -77,6 +77,12 @@ class Worker:
         """There is news."""
         self._wake.set()
 
+    def tell_again(self) -> None:
+        """Somebody new listens to statuses."""
+        if self.last_status:
+            for listener in self._node.on_status:
+                listener(self.pod, self.last_status)
+
     def update(self, pod: NodePod) -> None:
         """The pod has changed."""
         self.pod = pod

@@ -1,0 +1,142 @@
+"""/containerLogs: what a container has written, and what it is writing."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from podwright.errors import NotFound
+from podwright.node.api.http import Exchange, HttpError
+from podwright.node.observed import Observed, SeenContainer
+from podwright.node.worker import Worker
+from podwright.pods.logfile import Entry, Follower, read
+from podwright.wire.cri_log import Malformed, format_time, parse_time
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds between two looks at a log
+
+
+@dataclass(slots=True)
+class _Filter:
+    """What of a log was asked for (PodLogOptions)."""
+
+    tail: int | None
+    since: int
+    timestamps: bool
+    stream: str
+    limit: int | None
+    """Bytes that may still be sent."""
+
+    def rendered(self, entries: Iterable[Entry]) -> bytes:
+        """The entries as text."""
+        pieces = []
+        for entry in entries:
+            if (
+                isinstance(entry, Malformed)
+                or entry.time_ns < self.since
+                or self.stream not in {"All", entry.stream.capitalize()}
+            ):
+                continue
+            head = f"{format_time(entry.time_ns)} ".encode() if self.timestamps else b""
+            pieces.append(head + entry.text + b"\n")
+        data = b"".join(pieces)
+        if self.limit is not None:
+            data = data[: self.limit]
+            self.limit -= len(data)
+        return data
+
+
+async def container_logs(exchange: Exchange, worker: Worker, observed: Observed, container: str) -> None:
+    """Answers with the log. Raises HttpError."""
+    wanted = _filter(exchange)
+    found = _container(exchange, worker, observed, container)
+    path = found.status.log_path
+    follows = exchange.flag("follow")
+    try:
+        if not follows:
+            data = await asyncio.to_thread(lambda: wanted.rendered(read(path, wanted.tail)))
+            await exchange.answer(data)
+            return
+        follower = await asyncio.to_thread(Follower, path, wanted.tail)
+    except NotFound as error:
+        raise HttpError(404, str(error)) from None
+    await exchange.begin("text/plain; charset=utf-8", headers=[("Connection", "close")])
+    await _follow(exchange, worker, observed, found, follower, wanted)
+    await exchange.end()
+
+
+async def _follow(
+    exchange: Exchange, worker: Worker, observed: Observed, found: SeenContainer, follower: Follower, wanted: _Filter
+) -> None:
+    pause, last = _FIRST_PAUSE, False
+    tail = wanted.tail
+    gone = asyncio.ensure_future(exchange.reader.read(1))  # a client that leaves closes its side
+    try:
+        while wanted.limit is None or wanted.limit > 0:
+            entries = await asyncio.to_thread(lambda: list(follower.poll()))
+            if tail is not None:  # the look began early enough for them, maybe earlier
+                entries, tail = entries[len(entries) - min(tail, len(entries)) :], None
+            data = wanted.rendered(entries)
+            if data:
+                await exchange.send(data)
+                pause = _FIRST_PAUSE
+            if last or gone.done():
+                break
+            now = {container.id for container in observed.pod(worker.pod.uid).running}
+            last = found.id not in now
+            await asyncio.wait([gone], timeout=_FIRST_PAUSE if last else pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        if not gone.done():
+            await exchange.send(await asyncio.to_thread(lambda: wanted.rendered(list(follower.finish()))))
+    finally:
+        gone.cancel()
+
+
+def _filter(exchange: Exchange) -> _Filter:
+    since = 0
+    if text := exchange.first("sinceTime"):
+        parsed = parse_time(text)
+        if parsed is None:
+            raise HttpError(400, f'sinceTime: "{text}" is no time')
+        since = parsed
+    elif (seconds := _number(exchange, "sinceSeconds")) is not None:
+        since = time.time_ns() - seconds * 10**9
+    stream = exchange.first("stream", "All") or "All"
+    if stream not in {"All", "Stdout", "Stderr"}:
+        raise HttpError(400, f'stream: "{stream}" is none of All, Stdout and Stderr')
+    return _Filter(
+        tail=_number(exchange, "tailLines"),
+        since=since,
+        timestamps=exchange.flag("timestamps"),
+        stream=stream,
+        limit=_number(exchange, "limitBytes"),
+    )
+
+
+def _number(exchange: Exchange, name: str) -> int | None:
+    text = exchange.first(name)
+    if not text:
+        return None
+    if not text.isdigit():
+        raise HttpError(400, f'{name}: "{text}" is no number')
+    return int(text)
+
+
+def _container(exchange: Exchange, worker: Worker, observed: Observed, name: str) -> SeenContainer:
+    spec = worker.pod.pod.spec
+    if name not in {item.name for item in [*spec.init_containers, *spec.containers]}:
+        raise HttpError(404, f'container "{name}" not found in pod "{worker.pod.name}"')
+    seen = observed.pod(worker.pod.uid)
+    if exchange.flag("previous"):
+        found = seen.before(name)
+        if found is None:
+            raise HttpError(400, f'previous terminated container "{name}" in pod "{worker.pod.name}" not found')
+        return found
+    found = seen.latest(name)
+    if found is None:
+        statuses = [
+            *worker.last_status.get("initContainerStatuses", ()),
+            *worker.last_status.get("containerStatuses", ()),
+        ]
+        reason = next((s["state"].get("waiting", {}).get("reason", "") for s in statuses if s["name"] == name), "")
+        raise HttpError(400, f'container "{name}" in pod "{worker.pod.name}" is waiting to start: {reason}')
+    return found

@@ -1,0 +1,119 @@
+"""Mirror pods: objects by which an API server sees the pods that a node has from files.
+
+A mirror is made for each, made again when somebody deletes it or the file changes, and deleted with the pod. Its
+annotation kubernetes.io/config.mirror tells which version of the pod it stands for.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from podwright.errors import AlreadyExists, PodwrightError
+from podwright.node.agent import Agent
+from podwright.node.cluster.client import Cluster, Document
+from podwright.node.node_pods import HASH, MIRROR, NodePod
+
+logger = logging.getLogger(__name__)
+
+_PAUSE = 5.0  # seconds after a failure
+
+
+@dataclass(slots=True)
+class Mirrors:
+    """Brings mirrors in line with the pods from files."""
+
+    cluster: Cluster
+    node: str
+    agent: Agent
+    node_uid: str = ""
+    _there: dict[str, Document] = field(default_factory=dict)
+    """By namespace/name."""
+    _known: bool = False
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def all_are(self, documents: list[Document]) -> None:
+        """The mirrors that there are."""
+        self._there = {_name(document): document for document in documents}
+        self._known = True
+        self._wake.set()
+
+    def changed(self, document: Document, *, gone: bool) -> None:
+        """One of them has changed."""
+        if gone:
+            self._there.pop(_name(document), None)
+        else:
+            self._there[_name(document)] = document
+        self._wake.set()
+
+    def wake(self) -> None:
+        """There may be other pods."""
+        self._wake.set()
+
+    def of(self, pod: NodePod) -> Document | None:
+        """The mirror of a pod, if it is there."""
+        found = self._there.get(pod.full_name)
+        return found if found is not None and _hash(found) == pod.pod.metadata.annotations.get(HASH) else None
+
+    async def for_ever(self) -> None:
+        """Goes on for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not (self._known and self.agent.ready):
+                continue
+            try:
+                await self._sync()
+            except PodwrightError as error:
+                logger.warning("mirror pods: %s", error)
+                await asyncio.sleep(_PAUSE)
+                self._wake.set()
+
+    async def _sync(self) -> None:
+        wanted = {
+            worker.pod.full_name: worker.pod
+            for worker in self.agent.workers.values()
+            if worker.pod.source == "file" and not worker.ending and not worker.pod.problem
+        }
+        for name, there in list(self._there.items()):
+            pod = wanted.get(name)
+            if pod is None or _hash(there) != pod.pod.metadata.annotations.get(HASH) or _is_going(there):
+                namespace, _, short = name.partition("/")
+                await self.cluster.delete("Pod", short, namespace, 0)
+                self._there.pop(name, None)
+        for name, pod in wanted.items():
+            if name not in self._there:
+                try:
+                    self._there[name] = await self.cluster.create("Pod", self._document(pod), pod.namespace)
+                except AlreadyExists:
+                    continue  # the watch will tell whose it is
+                worker = self.agent.workers.get(pod.uid)
+                if worker is not None:
+                    worker.tell_again()
+
+    def _document(self, pod: NodePod) -> Document:
+        metadata = pod.document["metadata"]
+        annotations = metadata["annotations"]
+        made = {
+            "name": pod.name,
+            "namespace": pod.namespace,
+            "labels": metadata.get("labels") or {},
+            "annotations": {**annotations, MIRROR: annotations[HASH]},
+        }
+        if self.node_uid:
+            made["ownerReferences"] = [
+                {"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": self.node_uid, "controller": True}
+            ]
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": pod.document["spec"]}
+
+
+def _name(document: Document) -> str:
+    return f"{document['metadata'].get('namespace', 'default')}/{document['metadata']['name']}"
+
+
+def _hash(document: Document) -> str | None:
+    found: str | None = document["metadata"].get("annotations", {}).get(MIRROR)
+    return found
+
+
+def _is_going(document: Document) -> bool:
+    return document["metadata"].get("deletionTimestamp") is not None

@@ -1,0 +1,116 @@
+"""Registering the node, and keeping its status true."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from podwright.clock import now_ns
+from podwright.cri import v1
+from podwright.errors import AlreadyExists, NotFound, PodwrightError
+from podwright.node.cluster import node_object
+from podwright.node.cluster.client import Cluster, Document
+from podwright.node.conditions import merged
+from podwright.node.context import Node
+from podwright.node.events import About
+from podwright.node.flags import Flags
+from podwright.node.pressure import Pressures
+from podwright.node.runtime_health import RuntimeHealth
+from podwright.node.times import rfc3339
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 7.0  # seconds: the kubelet's registerWithAPIServer
+_IMAGES_PERIOD: Final = 30.0
+
+
+@dataclass(slots=True)
+class Registration:
+    """The node in the cluster."""
+
+    cluster: Cluster
+    node: Node
+    given: Flags
+    health: RuntimeHealth
+    pressures: Pressures
+    document: Document = field(default_factory=dict)
+    """The object, as the API server has it."""
+    _images: list[v1.Image] = field(default_factory=list)
+    _images_at: float = 0.0
+    _told: Document = field(default_factory=dict)
+    _told_at: float = 0.0
+
+    async def register(self) -> None:
+        """Returns once the node is in the cluster; tries for as long as it takes."""
+        pause: float = _FIRST_PAUSE
+        while True:
+            try:
+                await self._register()
+            except PodwrightError as error:
+                logger.warning("the node cannot be registered: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return
+
+    async def _register(self) -> None:
+        wanted = node_object.node(self.node, self.given)
+        if not self.node.configuration.register_node:
+            self.document = await self.cluster.get("Node", self.node.name)
+            return
+        try:
+            self.document = await self.cluster.create("Node", {**wanted, "status": await self._status()})
+            logger.info("node %s is registered", self.node.name)
+        except AlreadyExists:
+            patch = {"metadata": {"labels": wanted["metadata"]["labels"]}}
+            self.document = await self.cluster.patch("Node", self.node.name, patch)
+            logger.info("node %s was registered before", self.node.name)
+        self.node.recorder.tell(
+            About("Node", self.node.name, "", self.node.name), "Normal", "Starting", "Starting kubelet."
+        )
+
+    async def for_ever(self) -> None:
+        """Tells the status again and again: when it changes, and now and then in any case."""
+        settings = self.node.configuration
+        failing = False
+        while True:
+            try:
+                await self.tell()
+                failing = False
+            except NotFound:
+                logger.warning("node %s was deleted from the cluster: registering it again", self.node.name)
+                await self.register()
+            except PodwrightError as error:
+                if not failing:
+                    logger.warning("status of the node: %s", error)
+                failing = True
+            await asyncio.sleep(settings.duration("node_status_update_frequency"))
+
+    async def tell(self) -> None:
+        """Tells the status, if there is a reason to. Raises what the API server answers."""
+        status = await self._status()
+        quiet = _without_heartbeats(status)
+        long_ago = time.monotonic() - self._told_at > self.node.configuration.duration("node_status_report_frequency")
+        if quiet == self._told and not long_ago:
+            return
+        self.document = await self.cluster.patch("Node", self.node.name, {"status": status}, status=True)
+        self._told, self._told_at = quiet, time.monotonic()
+
+    async def _status(self) -> Document:
+        if time.monotonic() - self._images_at > _IMAGES_PERIOD:
+            try:
+                self._images, self._images_at = list((await self.node.cri.list_images()).images), time.monotonic()
+            except PodwrightError as error:
+                logger.debug("images of the node: %s", error)
+        now = rfc3339(now_ns())
+        old = (self.document.get("status") or {}).get("conditions") or ()
+        found = merged(node_object.conditions(self.health, self.pressures), old, now)
+        beating = [{**item, "lastHeartbeatTime": now} for item in found]
+        return node_object.status(self.node, self._images, self.health.last, beating)
+
+
+def _without_heartbeats(status: Document) -> Document:
+    conditions: list[dict[str, Any]] = status["conditions"]
+    quiet = [{key: value for key, value in item.items() if key != "lastHeartbeatTime"} for item in conditions]
+    return {**status, "conditions": quiet}
