@@ -136,15 +136,15 @@ disabled_plugins = [
       runtime_type = "io.containerd.runc.v2"
 """
         )
-        log = (self.directory / "containerd.log").open("ab")
-        self._containerd = subprocess.Popen(
-            self.enter(["/usr/bin/containerd", "-c", str(config)]),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        )
+        with (self.directory / "containerd.log").open("ab") as log:
+            self._containerd = subprocess.Popen(
+                self.enter(["/usr/bin/containerd", "-c", str(config)]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            )
         self._wait_until_booted()
         path = self.directory / "images.tar"
         archive(path)

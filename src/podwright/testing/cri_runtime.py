@@ -49,6 +49,7 @@ class StubRuntime:
     """The state of the runtime; it outlives the servers that give access to it."""
 
     name: str = "stub"
+    network_ready: bool = True
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
     images: dict[str, v1.Image] = field(default_factory=dict)
@@ -290,8 +291,14 @@ class StubRuntime:
     # ---- the runtime itself
 
     def Status(self, _request: v1.StatusRequest) -> v1.StatusResponse:
-        conditions = [v1.RuntimeCondition(type=kind, status=True) for kind in ("RuntimeReady", "NetworkReady")]
+        conditions = [
+            v1.RuntimeCondition(type="RuntimeReady", status=True),
+            v1.RuntimeCondition(type="NetworkReady", status=self.network_ready),
+        ]
         return v1.StatusResponse(status=v1.RuntimeStatus(conditions=conditions))
+
+    def RuntimeConfig(self, _request: v1.RuntimeConfigRequest) -> v1.RuntimeConfigResponse:
+        return v1.RuntimeConfigResponse(linux=v1.LinuxRuntimeConfiguration(cgroup_driver=v1.CGROUPFS))
 
     def StreamContainers(self, request: v1.StreamContainersRequest) -> Iterable[v1.StreamContainersResponse]:
         for container in self.ListContainers(v1.ListContainersRequest(filter=request.filter)).containers:

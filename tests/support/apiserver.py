@@ -1,0 +1,518 @@
+"""A small API server: enough of Kubernetes' for a node, in memory, over TLS, with the shapes of the official OpenAPI.
+
+Faithful in what a node relies on: resource versions, watches that follow a list, field selectors, conflicts,
+strategic merge of the lists that have keys, status subresources, graceful deletion of pods, generated uids. Everything
+that is written is checked against lightkube's models, which are made of the OpenAPI document: a field that the API
+does not have, or of another type, is refused.
+
+It answers TokenReview and SubjectAccessReview by two dictionaries of the test, and leads log, exec, attach and
+port-forward requests to the node, as the real one does.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import importlib
+import ipaddress
+import json
+import ssl
+import threading
+import urllib.parse
+import uuid
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import h11
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+Document = dict[str, Any]
+T = TypeVar("T")
+
+KINDS = {
+    "nodes": ("v1", "Node", "core_v1"),
+    "pods": ("v1", "Pod", "core_v1"),
+    "events": ("v1", "Event", "core_v1"),
+    "services": ("v1", "Service", "core_v1"),
+    "configmaps": ("v1", "ConfigMap", "core_v1"),
+    "secrets": ("v1", "Secret", "core_v1"),
+    "serviceaccounts": ("v1", "ServiceAccount", "core_v1"),
+    "leases": ("coordination.k8s.io/v1", "Lease", "coordination_v1"),
+    "runtimeclasses": ("node.k8s.io/v1", "RuntimeClass", "node_v1"),
+    "tokenreviews": ("authentication.k8s.io/v1", "TokenReview", "authentication_v1"),
+    "subjectaccessreviews": ("authorization.k8s.io/v1", "SubjectAccessReview", "authorization_v1"),
+}
+MERGE_KEYS = {"conditions": "type", "addresses": "type", "ports": "containerPort", "containers": "name"}
+"""x-kubernetes-patch-merge-key of the OpenAPI, for the lists that a node patches."""
+
+
+class Refused(Exception):
+    """A failure, as a Status object says it."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason = code, reason
+
+
+@dataclass
+class Authority:
+    """A certificate authority for one test."""
+
+    directory: Path
+    _key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(exist_ok=True)
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-authority")])
+        (self.directory / "ca.crt").write_bytes(self._sign(self._name, self._key, ca=True))
+
+    def issue(self, name: str, *groups: str, address: str = "127.0.0.1") -> tuple[Path, Path]:
+        """A certificate and its key, as files."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+        subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        safe = name.replace(":", "_")
+        certificate, secret = self.directory / f"{safe}.crt", self.directory / f"{safe}.key"
+        certificate.write_bytes(self._sign(subject, key, address=address))
+        secret.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return certificate, secret
+
+    def _sign(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool = False, address: str = ""
+    ) -> bytes:
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if address:
+            names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+class Store:
+    """The objects and their history."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str, str], Document] = {}
+        self.history: list[tuple[int, str, str, Document]] = []
+        """Version, plural, type of change, object."""
+        self.version = 0
+        self.changed = asyncio.Condition()
+
+    async def put(self, plural: str, change: str, document: Document) -> Document:
+        """Records a change."""
+        self.version += 1
+        document["metadata"]["resourceVersion"] = str(self.version)
+        key = (plural, document["metadata"].get("namespace", ""), document["metadata"]["name"])
+        if change == "DELETED":
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = document
+        self.history.append((self.version, plural, change, json.loads(json.dumps(document))))
+        async with self.changed:
+            self.changed.notify_all()
+        return document
+
+    def get(self, plural: str, namespace: str, name: str) -> Document:
+        """An object. Raises Refused."""
+        found = self.objects.get((plural, namespace, name))
+        if found is None:
+            raise Refused(404, "NotFound", f'{plural} "{name}" not found')
+        return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+@dataclass
+class ApiServer:
+    """The server, on an event loop of its own thread; use it in a `with`."""
+
+    authority: Authority
+    host: str = "127.0.0.1"
+    port: int = 0
+    tokens: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    """Whose a bearer token is: user and groups."""
+    allowed: set[tuple[str, str, str]] = field(default_factory=set)
+    """Who may: user, verb, subresource of nodes."""
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+    """What was asked: user, method, path."""
+    broken: bool = False
+    """Every request fails with 503."""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.run(self._start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does something on the server's loop."""
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result(timeout=30)
+
+    # what tests do
+
+    def create(self, plural: str, document: Document, namespace: str = "default") -> Document:
+        """Makes an object."""
+        return self.run(self._create(plural, "" if plural in {"nodes", "runtimeclasses"} else namespace, document))
+
+    def delete(self, plural: str, name: str, namespace: str = "default", grace: int | None = None) -> None:
+        """Deletes an object."""
+        self.run(self._delete(plural, namespace, name, grace))
+
+    def get(self, plural: str, name: str, namespace: str = "default") -> Document | None:
+        """An object, or None."""
+        return self._store.objects.get((plural, namespace, name))
+
+    def all(self, plural: str) -> list[Document]:
+        """All of a kind."""
+        return [item for key, item in list(self._store.objects.items()) if key[0] == plural]
+
+    def kubeconfig(self, user: str, *groups: str) -> Path:
+        """A kubeconfig with a client certificate of the user."""
+        certificate, key = self.authority.issue(user, *groups)
+        path = self.authority.directory / f"{user.replace(':', '_')}.kubeconfig"
+        path.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "c",
+                    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                    "clusters": [
+                        {
+                            "name": "c",
+                            "cluster": {
+                                "server": f"https://{self.host}:{self.port}",
+                                "certificate-authority": str(self.authority.directory / "ca.crt"),
+                            },
+                        }
+                    ],
+                    "users": [{"name": "u", "user": {"client-certificate": str(certificate), "client-key": str(key)}}],
+                }
+            )
+        )
+        return path
+
+    # the server
+
+    async def _start(self) -> None:
+        self._store = Store()
+        certificate, key = self.authority.issue("apiserver", address=self.host)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(self.authority.directory / "ca.crt")
+        context.verify_mode = ssl.CERT_OPTIONAL
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server = await asyncio.start_server(self._connected, self.host, self.port, ssl=context)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _stop(self) -> None:
+        self._server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def hang_up(self) -> None:
+        """Cuts all connections, as a restart would."""
+
+        async def cut() -> None:
+            for task in list(self._connections):
+                task.cancel()
+
+        self.run(cut())
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        with contextlib.suppress(OSError, h11.ProtocolError, asyncio.CancelledError, ssl.SSLError):
+            await self._converse(reader, writer)
+        self._connections.discard(task)
+        writer.close()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            await writer.wait_closed()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER)
+        user = ""
+        for relative in (writer.get_extra_info("peercert") or {}).get("subject", ()):
+            user = next((value for key, value in relative if key == "commonName"), user)
+        while True:
+            request, body = await _request(connection, reader)
+            if request is None:
+                return
+            target = urllib.parse.urlsplit(request.target.decode())
+            query = dict(urllib.parse.parse_qsl(target.query, keep_blank_values=True))
+            self.requests.append((user, request.method.decode(), target.path))
+
+            async def send(status: int, document: Document | None, *, more: bool = False) -> None:
+                if document is None:
+                    head = h11.Response(status_code=status, headers=[("Content-Type", "application/json")])
+                    writer.write(connection.send(head) or b"")
+                else:
+                    data = json.dumps(document).encode() + b"\n"
+                    if not more:
+                        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+                        writer.write(connection.send(h11.Response(status_code=status, headers=headers)) or b"")
+                    writer.write(connection.send(h11.Data(data=data)) or b"")
+                    if not more:
+                        writer.write(connection.send(h11.EndOfMessage()) or b"")
+                await writer.drain()
+
+            try:
+                if self.broken:
+                    raise Refused(503, "ServiceUnavailable", "the server is not ready")
+                if query.get("watch") == "true":
+                    await self._watch(target.path, query, send)
+                    return
+                kind = next((value.decode() for key, value in request.headers if key == b"content-type"), "")
+                document = json.loads(body) if body else None
+                answer = await self._answer(request.method.decode(), target.path, query, document, kind)
+                await send(201 if request.method == b"POST" else 200, answer)
+            except Refused as error:
+                await send(
+                    error.code,
+                    {
+                        "apiVersion": "v1",
+                        "kind": "Status",
+                        "status": "Failure",
+                        "code": error.code,
+                        "reason": error.reason,
+                        "message": str(error),
+                    },
+                )
+            connection.start_next_cycle()
+
+    def _parts(self, path: str) -> tuple[str, str, str, str]:
+        """Plural, namespace, name, subresource."""
+        words = path.strip("/").split("/")
+        words = words[2:] if words[0] == "api" else words[3:]
+        namespace = ""
+        if words and words[0] == "namespaces" and len(words) > 2:
+            namespace, words = words[1], words[2:]
+        plural, name, sub = [*words, "", "", ""][:3]
+        if plural not in KINDS:
+            raise Refused(404, "NotFound", f"the server could not find the requested resource: {path}")
+        return plural, namespace, name, sub
+
+    async def _answer(
+        self, method: str, path: str, query: dict[str, str], body: Document | None, kind: str
+    ) -> Document:
+        plural, namespace, name, sub = self._parts(path)
+        if method == "GET" and not name:
+            version, shown, _ = KINDS[plural]
+            items = [item for item in self.all(plural) if _selected(item, namespace, query.get("fieldSelector", ""))]
+            metadata = {"resourceVersion": str(self._store.version)}
+            return {"apiVersion": version, "kind": f"{shown}List", "metadata": metadata, "items": items}
+        if method == "GET":
+            return self._store.get(plural, namespace, name)
+        if method == "DELETE":
+            grace = (body or {}).get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+            return await self._delete(plural, namespace, name, None if grace is None else int(grace))
+        assert body is not None
+        if method == "POST" and sub == "token":
+            return self._token(namespace, name, body)
+        if method == "POST":
+            return await self._create(plural, namespace, body)
+        if method == "PUT":
+            return await self._replace(plural, namespace, name, body)
+        if method == "PATCH":
+            assert kind == "application/strategic-merge-patch+json", kind
+            return await self._patch(plural, namespace, name, body, status=sub == "status")
+        raise Refused(405, "MethodNotAllowed", method)
+
+    async def _create(self, plural: str, namespace: str, document: Document) -> Document:
+        if plural == "tokenreviews":
+            return self._review_token(document)
+        if plural == "subjectaccessreviews":
+            return self._review_access(document)
+        self._check(plural, document)
+        name = document["metadata"]["name"]
+        if (plural, namespace, name) in self._store.objects:
+            raise Refused(409, "AlreadyExists", f'{plural} "{name}" already exists')
+        version, kind, _ = KINDS[plural]
+        metadata = {
+            **document["metadata"],
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": _now(),
+            **({"namespace": namespace} if namespace else {}),
+        }
+        made = {**document, "apiVersion": version, "kind": kind, "metadata": metadata}
+        if plural == "pods":
+            made.setdefault("status", {"phase": "Pending"})
+        return await self._store.put(plural, "ADDED", made)
+
+    async def _replace(self, plural: str, namespace: str, name: str, document: Document) -> Document:
+        self._check(plural, document)
+        old = self._store.get(plural, namespace, name)
+        if document["metadata"].get("resourceVersion") != old["metadata"]["resourceVersion"]:
+            raise Refused(409, "Conflict", f'Operation cannot be fulfilled on {plural} "{name}": it has been modified')
+        return await self._store.put(
+            plural, "MODIFIED", {**document, "metadata": {**old["metadata"], **document["metadata"]}}
+        )
+
+    async def _patch(self, plural: str, namespace: str, name: str, patch: Document, *, status: bool) -> Document:
+        old = self._store.get(plural, namespace, name)
+        wanted = (patch.get("metadata") or {}).get("uid")
+        if wanted is not None and wanted != old["metadata"]["uid"]:
+            raise Refused(409, "Conflict", f"the uid is {old['metadata']['uid']}, not {wanted}")
+        if status:
+            patch = {"status": patch.get("status", {})}
+        new = merge(old, patch)
+        self._check(plural, new)
+        return await self._store.put(plural, "MODIFIED", new)
+
+    async def _delete(self, plural: str, namespace: str, name: str, grace: int | None) -> Document:
+        old = self._store.get(plural, namespace, name)
+        if plural == "pods":
+            if grace is None:
+                grace = old["spec"].get("terminationGracePeriodSeconds", 30)
+            if grace > 0 and old["spec"].get("nodeName"):
+                before = old["metadata"].get("deletionGracePeriodSeconds")
+                ends = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=grace)
+                old["metadata"]["deletionTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+                old["metadata"]["deletionGracePeriodSeconds"] = grace if before is None else min(before, grace)
+                return await self._store.put(plural, "MODIFIED", old)
+        return await self._store.put(plural, "DELETED", old)
+
+    async def _watch(self, path: str, query: dict[str, str], send: Any) -> None:
+        plural, namespace, _, _ = self._parts(path)
+        selector = query.get("fieldSelector", "")
+        at = int(query.get("resourceVersion") or self._store.version)
+        await send(200, None)
+        while True:
+            for version, of, change, document in self._store.history:
+                if version > at and of == plural and _selected(document, namespace, selector):
+                    await send(200, {"type": change, "object": document}, more=True)
+            at = self._store.version
+            async with self._store.changed:
+                while self._store.version <= at:
+                    await self._store.changed.wait()
+
+    def _token(self, namespace: str, account: str, body: Document) -> Document:
+        self._store.get("serviceaccounts", namespace, account)
+        seconds = body["spec"].get("expirationSeconds", 3600)
+        audience = ",".join(body["spec"].get("audiences") or ["api"])
+        ends = (dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        token = f"token-of-{namespace}-{account}-for-{audience}-{body['spec']['boundObjectRef']['name']}"
+        return {**body, "status": {"token": token, "expirationTimestamp": ends}}
+
+    def _review_token(self, document: Document) -> Document:
+        found = self.tokens.get(document["spec"]["token"])
+        user = {"username": found[0], "groups": [*found[1], "system:authenticated"]} if found else {}
+        return {**document, "metadata": {}, "status": {"authenticated": found is not None, "user": user}}
+
+    def _review_access(self, document: Document) -> Document:
+        wanted = document["spec"]["resourceAttributes"]
+        key = (document["spec"]["user"], wanted["verb"], wanted["subresource"])
+        return {**document, "metadata": {}, "status": {"allowed": key in self.allowed}}
+
+    def _check(self, plural: str, document: Document) -> None:
+        """Refuses what the API does not have."""
+        _, kind, module = KINDS[plural]
+        model = getattr(importlib.import_module(f"lightkube.models.{module}"), kind)
+        try:
+            check(document, model, kind)
+        except ValueError as error:
+            raise Refused(422, "Invalid", str(error)) from None
+
+
+def check(value: Any, kind: Any, path: str) -> None:
+    """Whether a document is what a model of lightkube, hence the OpenAPI, says. Raises ValueError."""
+    arguments = getattr(kind, "__args__", ())
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if not isinstance(value, dict):
+            raise ValueError(f"{path}: is not an object")
+        known = {known.encode_name: known.type for known in msgspec.structs.fields(kind)}
+        for key, item in value.items():
+            if key not in known:
+                raise ValueError(f"{path}.{key}: there is no such field")
+            if item is not None:
+                check(item, known[key], f"{path}.{key}")
+        return
+    origin = getattr(kind, "__origin__", None)
+    if origin is list:
+        if not isinstance(value, list):
+            raise ValueError(f"{path}: is not a list")
+        for index, item in enumerate(value):
+            check(item, arguments[0], f"{path}[{index}]")
+    elif type(None) in arguments:
+        check(value, next(argument for argument in arguments if argument is not type(None)), path)
+    elif kind in {int, bool} and type(value) is not kind:
+        raise ValueError(f"{path}: {value!r} is no {kind.__name__}")
+    elif kind is str and not isinstance(value, str):
+        raise ValueError(f"{path}: {value!r} is no string")
+
+
+def merge(old: Any, patch: Any, key: str = "") -> Any:
+    """Strategic merge: mappings by key, lists that have a merge key by that, other lists as a whole."""
+    if isinstance(old, dict) and isinstance(patch, dict):
+        result = dict(old)
+        for name, item in patch.items():
+            if item is None:
+                result.pop(name, None)
+            else:
+                result[name] = merge(result.get(name), item, name)
+        return result
+    if isinstance(old, list) and isinstance(patch, list) and key in MERGE_KEYS:
+        by = MERGE_KEYS[key]
+        items = {item[by]: item for item in old}
+        for item in patch:
+            items[item[by]] = merge(items.get(item[by]), item)
+        return list(items.values())
+    return patch
+
+
+async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[h11.Request | None, bytes]:
+    request, body = None, b""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(65536))
+        elif isinstance(event, h11.Request):
+            request = event
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+        else:
+            return request, body
+
+
+def _selected(document: Document, namespace: str, selector: str) -> bool:
+    if namespace and document["metadata"].get("namespace") != namespace:
+        return False
+    for term in filter(None, selector.split(",")):
+        path, _, wanted = term.partition("=")
+        value: Any = document
+        for part in path.split("."):
+            value = (value or {}).get(part)
+        if value != wanted.lstrip("="):
+            return False
+    return True
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

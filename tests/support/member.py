@@ -1,0 +1,119 @@
+"""A node in a cluster, all without root: the agent as a process, a stub runtime, a stand-in for the API server."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from podwright.testing.cri_runtime import StubRuntime
+from podwright.testing.cri_server import StubServer
+from support.apiserver import ApiServer, Authority
+
+NODE = "n1"
+
+
+class Member:
+    """The processes of a test. `node` is the agent, once started."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.authority = Authority(directory / "pki")
+        self.api = ApiServer(self.authority)
+        self.runtime = StubRuntime()
+        self.socket = str(directory / "cri.sock")
+        self.log = directory / "node.log"
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *flags: str) -> None:
+        """Starts the agent; it may end by itself."""
+        config = self.directory / "kubelet.yaml"
+        config.write_text(
+            f"""
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication: {{x509: {{clientCAFile: {self.authority.directory}/ca.crt}}}}
+containerRuntimeEndpoint: unix://{self.socket}
+cgroupsPerQOS: false
+address: 127.0.0.1
+port: {self.port}
+healthzPort: 0
+nodeStatusUpdateFrequency: 500ms
+podLogsDir: {self.directory}/log/pods
+"""
+        )
+        command = [
+            *(sys.executable, "-m", "podwright", "node", f"--config={config}", f"--hostname-override={NODE}"),
+            *(f"--root-dir={self.directory}/kubelet", "--node-ip=127.0.0.1"),
+            f"--kubeconfig={self.api.kubeconfig(f'system:node:{NODE}', 'system:nodes')}",
+            *flags,
+        ]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Ends the agent; its exit status."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+        status = self.process.wait(timeout=30)
+        self.process = None
+        return status
+
+    def until(self, reached: Callable[[], Any], what: str = "it does not happen", seconds: float = 20) -> Any:
+        """Waits; the stand-in's objects can be looked at for nothing."""
+        ends = time.monotonic() + seconds
+        while not (result := reached()):
+            if time.monotonic() > ends or (self.process is not None and self.process.poll() is not None):
+                raise AssertionError(f"{what}\n{self.log.read_text()[-6000:]}")
+            time.sleep(0.03)
+        return result
+
+    def pod_status(self, name: str) -> dict[str, Any]:
+        """What the API server knows of a pod."""
+        found: dict[str, Any] = (self.api.get("pods", name) or {}).get("status") or {}
+        return found
+
+
+@contextlib.contextmanager
+def member(directory: Path, **server: Any) -> Iterator[Member]:
+    """For a `with` block: runtime and API server run, the agent does not yet."""
+    made = Member(directory)
+    made.runtime.add_image("busybox:1")
+    with StubServer(made.socket, made.runtime, **server), made.api:
+        try:
+            yield made
+        finally:
+            if made.process is not None:
+                made.end()
+            made.runtime.close()
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def api_pod(name: str, **spec: Any) -> dict[str, Any]:
+    """A pod as a scheduler leaves it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "nodeName": NODE,
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "main", "image": "busybox:1", "command": ["run"]}],
+            **spec,
+        },
+    }
