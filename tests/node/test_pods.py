@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.kubelet import Kubelet, condition, main_status, pod
+from support.kubelet import Kubelet, Predicate, condition, main_status, pod
 from support.runtimes import IMAGE
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -205,7 +205,10 @@ def test_pull_policies(kubelet: Kubelet) -> None:
     kubelet.put("absent", pod("absent", image="localhost:1/nothing:1"))
     kubelet.put("unpulled", pod("unpulled", image="localhost/nothing:1", imagePullPolicy="Never"))
     kubelet.put("unnamed", pod("unnamed", image="NOT/an::image"))
-    waiting = lambda reason: lambda now: main_status(now)["state"].get("waiting", {}).get("reason") == reason  # noqa: E731
+
+    def waiting(reason: str) -> Predicate:
+        return lambda now: main_status(now)["state"].get("waiting", {}).get("reason") == reason
+
     kubelet.wait("unpulled", waiting("ErrImageNeverPull"))
     kubelet.wait("unnamed", waiting("InvalidImageName"))
     kubelet.wait("absent", lambda now: "waiting" in main_status(now)["state"] and "rr" in str(main_status(now)))

@@ -15,6 +15,8 @@ import datetime as dt
 import importlib
 import ipaddress
 import json
+import re
+import socket
 import ssl
 import threading
 import urllib.parse
@@ -32,6 +34,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from podwright.kernel import libc, mounts
+
 Document = dict[str, Any]
 T = TypeVar("T")
 
@@ -48,6 +52,22 @@ KINDS = {
     "tokenreviews": ("authentication.k8s.io/v1", "TokenReview", "authentication_v1"),
     "subjectaccessreviews": ("authorization.k8s.io/v1", "SubjectAccessReview", "authorization_v1"),
 }
+_LED = re.compile(r"/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)/(?P<what>log|exec|attach|portforward)")
+_READ = ["get", "list", "watch"]
+DISCOVERY: dict[str, Document] = {
+    "/version": {"major": "1", "minor": "36", "gitVersion": "v1.36.0"},
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+    "/api/v1": {
+        "kind": "APIResourceList",
+        "groupVersion": "v1",
+        "resources": [
+            {"name": "pods", "singularName": "pod", "namespaced": True, "kind": "Pod", "verbs": _READ},
+            {"name": "nodes", "singularName": "node", "namespaced": False, "kind": "Node", "verbs": _READ},
+        ],
+    },
+}
+"""What kubectl asks before anything else."""
 MERGE_KEYS = {"conditions": "type", "addresses": "type", "ports": "containerPort", "containers": "name"}
 """x-kubernetes-patch-merge-key of the OpenAPI, for the lists that a node patches."""
 
@@ -154,6 +174,8 @@ class ApiServer:
     """What was asked: user, method, path."""
     broken: bool = False
     """Every request fails with 503."""
+    namespace: str = ""
+    """The network namespace that it is in, as a file; empty: the test's own."""
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -227,7 +249,9 @@ class ApiServer:
         context.load_verify_locations(self.authority.directory / "ca.crt")
         context.verify_mode = ssl.CERT_OPTIONAL
         self._connections: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._connected, self.host, self.port, ssl=context)
+        listener = self._socket()
+        listener.bind((self.host, self.port))
+        self._server = await asyncio.start_server(self._connected, sock=listener, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
@@ -284,6 +308,9 @@ class ApiServer:
                 await writer.drain()
 
             try:
+                if found := _LED.fullmatch(target.path):
+                    await self._lead(found, target.query, request, connection.trailing_data[0], reader, writer)
+                    return
                 if self.broken:
                     raise Refused(503, "ServiceUnavailable", "the server is not ready")
                 if query.get("watch") == "true":
@@ -319,9 +346,66 @@ class ApiServer:
             raise Refused(404, "NotFound", f"the server could not find the requested resource: {path}")
         return plural, namespace, name, sub
 
+    async def _lead(
+        self,
+        found: re.Match[str],
+        query: str,
+        request: h11.Request,
+        more: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Leads a client to the kubelet, as registry/core/pod/rest does; both sides may speak what they like then."""
+        pod = self._store.get("pods", found["namespace"], found["name"])
+        status = self._store.get("nodes", "", pod["spec"]["nodeName"])["status"]
+        address = next(item["address"] for item in status["addresses"] if item["type"] == "InternalIP")
+        container = dict(urllib.parse.parse_qsl(query)).get("container", pod["spec"]["containers"][0]["name"])
+        place = f"{found['namespace']}/{found['name']}"
+        path = {
+            "log": f"/containerLogs/{place}/{container}",
+            "exec": f"/exec/{place}/{container}",
+            "attach": f"/attach/{place}/{container}",
+            "portforward": f"/portForward/{place}",
+        }[found["what"]]
+        certificate, key = self.authority.issue("kube-apiserver", "system:masters")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(certificate, key)
+        sock = self._socket()
+        sock.setblocking(False)
+        port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        upstream, downstream = await asyncio.open_connection(sock=sock, ssl=context, server_hostname="kubelet")
+        head = f"{request.method.decode()} {path}?{query} HTTP/1.1\r\n".encode()
+        head += b"".join(name + b": " + value + b"\r\n" for name, value in request.headers.raw_items())
+        downstream.write(head + b"\r\n" + more)
+        carriers = [
+            asyncio.create_task(_carry(reader, downstream)),
+            asyncio.create_task(_carry(upstream, writer)),
+        ]
+        await asyncio.wait(carriers, return_when=asyncio.FIRST_COMPLETED)
+        for task in carriers:
+            task.cancel()
+        downstream.close()
+
+    def _socket(self) -> socket.socket:
+        """A socket in the server's network namespace."""
+
+        def make() -> socket.socket:
+            if self.namespace:
+                with open(self.namespace, "rb") as file:
+                    libc.setns(file.fileno(), 0)
+            made = socket.socket()
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return made
+
+        return mounts.in_thread_of_its_own(make)
+
     async def _answer(
         self, method: str, path: str, query: dict[str, str], body: Document | None, kind: str
     ) -> Document:
+        if path in DISCOVERY:
+            return DISCOVERY[path]
         plural, namespace, name, sub = self._parts(path)
         if method == "GET" and not name:
             version, shown, _ = KINDS[plural]
@@ -443,7 +527,7 @@ class ApiServer:
 
 def check(value: Any, kind: Any, path: str) -> None:
     """Whether a document is what a model of lightkube, hence the OpenAPI, says. Raises ValueError."""
-    arguments = getattr(kind, "__args__", ())
+    arguments: list[Any] = [*getattr(kind, "__args__", ())]
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         if not isinstance(value, dict):
             raise ValueError(f"{path}: is not an object")
@@ -499,6 +583,12 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> 
             body += bytes(event.data)
         else:
             return request, body
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
 
 
 def _selected(document: Document, namespace: str, selector: str) -> bool:

@@ -139,7 +139,7 @@ class Kubelet:
     def output(self, name: str, container: str = "main", attempt: int = 0) -> str:
         """What a container of a pod has written."""
         found = self.pods()[name]
-        directory = self.logs / f"{found['metadata']['namespace']}_{name}-n1_{found['metadata']['uid']}" / container
+        directory = self.logs / "_".join(found["metadata"][key] for key in ("namespace", "name", "uid")) / container
         reader = LogReader()
         entries = [*reader.receive((directory / f"{attempt}.log").read_bytes()), *reader.finish()]
         return "\n".join(entry.text.decode() for entry in entries)

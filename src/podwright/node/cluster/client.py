@@ -11,7 +11,7 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core import resource
 from lightkube.core.async_client import AsyncClient
 from lightkube.core.exceptions import ApiError, ConfigError
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.generic_resource import Generic, create_global_resource, create_namespaced_resource
 from lightkube.types import PatchType
 
 from podwright.errors import (
@@ -52,7 +52,7 @@ _KINDS: Final[Mapping[int, type[PodwrightError]]] = {
 }
 
 
-class _Token(resource.NamespacedSubResource, dict):  # type: ignore[type-arg]
+class _Token(resource.NamespacedSubResource, Generic):  # type: ignore[misc]
     """serviceaccounts/NAME/token."""
 
     _api_info = resource.ApiInfo(
@@ -62,8 +62,6 @@ class _Token(resource.NamespacedSubResource, dict):  # type: ignore[type-arg]
         verbs=["post"],
         action="token",
     )
-    apiVersion = property(lambda self: self["apiVersion"])  # noqa: N815  as lightkube reads it
-    kind = property(lambda self: self["kind"])
 
 
 class Cluster:
@@ -133,7 +131,7 @@ class Cluster:
 
     async def token(self, account: str, namespace: str, request: Document) -> Document:
         """A token of a service account (TokenRequest). Raises NotFound."""
-        body = _Token({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", **request})
+        body = _Token(apiVersion="authentication.k8s.io/v1", kind="TokenRequest", **request)
         try:
             return dict(await self._client.create(body, account, namespace=namespace))
         except (ApiError, httpx2.HTTPError) as error:
