@@ -88,7 +88,7 @@ def test_logs(cluster: Cluster, pod: str) -> None:
     assert cluster.kubectl("logs", pod, "--timestamps", "--tail=1").endswith("Z begun\n")
     assert cluster.kubectl("logs", pod, "--since=1ns") == ""
     assert "container nosuch is not valid" in cluster.kubectl("logs", pod, "-c", "nosuch", check=False)
-    assert "previous terminated container" in cluster.kubectl("logs", pod, "-p", check=False)
+    assert "BadRequest" in cluster.kubectl("logs", pod, "-p", check=False)
 
 
 def test_logs_are_followed_to_their_end(cluster: Cluster) -> None:
