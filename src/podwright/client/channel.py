@@ -33,6 +33,8 @@ _KINDS: Final = {
     )
 }
 
+_NO_SUCH_RPC = {"Method not found!", ""}
+"""What servers on gRPC's C core say of an RPC that they do not have."""
 _NO_CONNECTION = re.compile(r"failed to connect to all addresses.*?:(?P<cause>[^:]*)$", re.DOTALL)
 
 
@@ -42,6 +44,8 @@ def translate(code: grpc.StatusCode, details: str | None, path: str, endpoint: E
     if code is grpc.StatusCode.UNAVAILABLE and (found := _NO_CONNECTION.match(message)):
         service = path.split("/")[1].rpartition(".")[2]
         return ConnectionFailed(f'no connection to {service} at "{endpoint}": {found["cause"].strip().lower()}')
+    if code is grpc.StatusCode.UNIMPLEMENTED and message in _NO_SUCH_RPC:
+        message = f"the runtime does not serve {path.rpartition('/')[2]}"
     number, name = code.value
     error = _KINDS.get(number, errors.PodwrightError)(message or f"the runtime said only: {name}")
     error.add_note(f'{path.rpartition("/")[2]} at "{endpoint}" answered {code.name}')

@@ -137,9 +137,9 @@ class Session:
         self._require(method, version)
         try:
             return (yield from _ask(Call(method, version, request, self._seconds(method, request, deadline))))
-        except Unimplemented as error:
+        except Unimplemented:
             yield from self._raise_if_version_is_gone(method.service, version)
-            raise Unimplemented(f"{self._who(method.service)} does not serve {method.name}: {error}") from error
+            raise
 
     def open(self, method: Method, request: Message, deadline: float | None) -> Plan[Call | None]:
         """Prepares a call that streams. None: the runtime has no such stream, `listed` gives the same in one answer."""
