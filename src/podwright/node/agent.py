@@ -14,6 +14,7 @@ from podwright.node.context import Node
 from podwright.node.events import About
 from podwright.node.node_pods import NodePod, Source
 from podwright.node.worker import Worker
+from podwright.pods import read
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class Agent:
         self.on_gone: list[Callable[[NodePod], None]] = []
         """Told of each pod of which nothing is left."""
         self._silent = set(sources)
+        self._static: dict[str, NodePod] = {}
+        """Those that files name now, by uid."""
         self._group = group
 
     @property
@@ -41,8 +44,9 @@ class Agent:
         """All pods that a source has now."""
         wanted = {pod.uid: pod for pod in pods}
         self._silent.discard(source)
-        if self.ready:
-            self._end_orphans(wanted)
+        if source == "file":
+            self._static = wanted
+        self.end_orphans(wanted)
         for uid, worker in list(self.workers.items()):
             if worker.pod.source == source and uid not in wanted and not worker.ending:
                 logger.info("pod %s: is to go, its source does not name it any more", worker.pod.full_name)
@@ -65,6 +69,10 @@ class Agent:
         worker = self.workers.get(uid)
         if worker is not None:
             worker.end(worker.pod.grace)
+
+    def labelled(self, labels: Mapping[str, str]) -> None:
+        """The node has these labels."""
+        self.labels = labels
 
     def seen(self, uid: str) -> None:
         """The runtime has news of a pod."""
@@ -94,6 +102,8 @@ class Agent:
         if rejected or pod.problem:
             reason, _, message = (rejected or f"InvalidPod: {pod.problem}").partition(": ")
             self.node.recorder.tell(About.pod(pod), "Warning", reason, message)
+        for path in read.unserved(pod.pod, by_node=True):
+            self.node.recorder.tell(About.pod(pod), "Warning", "NotServed", f"{path} is not served by this node")
         worker = Worker(self.node, pod, after=same, rejected=rejected)
         self.workers[pod.uid] = worker
         self._group.create_task(self._run(worker), name=f"pod {pod.full_name}")
@@ -106,6 +116,8 @@ class Agent:
         for listener in self.on_gone:
             listener(worker.pod)
         self.node.statuses.pop(worker.pod.uid, None)
+        if worker.pod.uid in self._static:  # its manifest went and came back
+            self._begin(self._static[worker.pod.uid])
         self._weigh()
 
     def _weigh(self) -> None:
@@ -114,10 +126,12 @@ class Agent:
         except PodwrightError as error:
             logger.warning("%s", error)
 
-    def _end_orphans(self, wanted: Mapping[str, NodePod]) -> None:
-        """Ends what a kubelet has made and no source names."""
+    def end_orphans(self, wanted: Mapping[str, NodePod] | None = None) -> None:
+        """Ends what a kubelet has made and no source names; `wanted` are pods that are about to get workers."""
+        if not self.ready:
+            return
         for seen in list(self.node.observed.pods.values()):
-            if seen.uid in wanted or seen.uid in self.workers:
+            if seen.uid in self.workers or (wanted and seen.uid in wanted):
                 continue
             pod = orphans.pod(seen)
             if pod is not None:

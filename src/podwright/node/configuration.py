@@ -110,7 +110,6 @@ class Configuration(Section):
     authorization: Authorization = msgspec.field(default_factory=Authorization)
     enable_debugging_handlers: bool = True
     """Whether logs can be read and commands run through the HTTPS port."""
-    streaming_connection_idle_timeout: str = "4h0m0s"
     image_minimum_gc_age: str = msgspec.field(default="2m0s", name="imageMinimumGCAge")
     image_maximum_gc_age: str = msgspec.field(default="0s", name="imageMaximumGCAge")
     image_gc_high_threshold_percent: int = msgspec.field(default=85, name="imageGCHighThresholdPercent")
@@ -130,7 +129,6 @@ class Configuration(Section):
     system_reserved: dict[str, str] = msgspec.field(default_factory=dict)
     kube_reserved: dict[str, str] = msgspec.field(default_factory=dict)
     provider_id: str = msgspec.field(default="", name="providerID")
-    shutdown_grace_period: str = "0s"
 
     def duration(self, name: str) -> float:
         """A field that holds a duration, in seconds."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from podwright.errors import PodwrightError
-from podwright.node import ending, orphans, volumes
+from podwright.node import volumes
 from podwright.node.agent import Agent
 from podwright.node.context import Node
 from podwright.node.observed import SeenPod
@@ -42,11 +42,10 @@ class ContainerGc:
         """One collection. Nothing is collected before every source has spoken."""
         if not self.agent.ready:
             return
+        self.agent.end_orphans()
         for seen in list(self.node.observed.pods.values()):
             if seen.uid in self.agent.workers:
                 await self._collect_from(seen)
-            elif orphans.pod(seen) is not None and not seen.running and not seen.ready:
-                await ending.remove_pod(self.node, seen.uid)
         known = self.agent.workers.keys() | self.node.observed.pods.keys()
         await asyncio.to_thread(_collect_files, self.node, known)
 

@@ -132,8 +132,6 @@ class Manifests:
                     file.objects.append(read.convert(document, Secret))
                 case _:
                     pod = node_pods.from_manifest(document, path, self.node)
-                    for field_path in read.unserved(pod.pod, by_node=True):
-                        logger.warning("%s: %s is not served", where, field_path)
                     file.pods.append(pod)
         except InvalidArgument as error:
             logger.warning("manifest %s: %s", where, error)

@@ -83,6 +83,7 @@ def _container(
     pod: NodePod, seen: SeenPod, wanted: Container, known: Knowledge, *, initialising: bool
 ) -> dict[str, Any]:
     found, before = seen.latest(wanted.name), seen.before(wanted.name)
+    held_up = bool(pod.pod.spec.init_containers) and not initialising
     result: dict[str, Any] = {
         "name": wanted.name,
         "image": wanted.image,
@@ -90,9 +91,7 @@ def _container(
         "ready": False,
         "started": False,
         "restartCount": 0,
-        "state": {
-            "waiting": {"reason": "PodInitializing" if not initialising and _has_init(seen) else "ContainerCreating"}
-        },
+        "state": {"waiting": {"reason": "PodInitializing" if held_up else "ContainerCreating"}},
         "lastState": {},
     }
     if found is None:
@@ -125,10 +124,6 @@ def _container(
             "linux": {"uid": linux.uid, "gid": linux.gid, "supplementalGroups": list(linux.supplemental_groups)}
         }
     return result
-
-
-def _has_init(seen: SeenPod) -> bool:
-    return bool(seen.containers)
 
 
 def _waiting(reason: str, message: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from podwright.node.observed import SeenPod
 from podwright.node.plan import Circumstances, Plan, plan
 from podwright.node.probes import Probes
 from podwright.pods.back_off import BackOff
+from podwright.pods.check import containers as all_containers
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +230,7 @@ class Worker:
             pod = self.pod
             message = f"back-off {shown} restarting failed container={name} pod={pod.name}_{pod.namespace}({pod.uid})"
             if self._waiting.get(name) != ("CrashLoopBackOff", message):
-                about = About.pod(pod, "spec.containers", name)
+                about = About.pod(pod, next(path for path, item in all_containers(pod.pod) if item.name == name), name)
                 text = f"Back-off restarting failed container {name} in pod {pod.name}_{pod.namespace}({pod.uid})"
                 self._node.recorder.tell(about, "Warning", "BackOff", text)
             self._waiting[name] = "CrashLoopBackOff", message

@@ -140,7 +140,9 @@ class Cluster:
     async def list(self, kind: str, fields: Mapping[str, str] | None = None) -> tuple[list[Document], str]:
         """All objects of a kind with these fields, in all namespaces, and the version of the list."""
         try:
-            answer = self._client.list(self._resources[kind], namespace="*", fields=dict(fields or {}), chunk_size=500)
+            answer = self._client.list(
+                self._resources[kind], fields=dict(fields or {}), chunk_size=500, **_everywhere(kind)
+            )
             items = [dict(item) async for item in answer]
         except (ApiError, httpx2.HTTPError) as error:
             raise _translated(error, f"list of {kind}") from None
@@ -152,12 +154,16 @@ class Cluster:
         """What happens to such objects after `version`, until the server ends it or something fails."""
         try:
             changes = self._client.watch(
-                self._resources[kind], namespace="*", fields=dict(fields or {}), resource_version=version
+                self._resources[kind], fields=dict(fields or {}), resource_version=version, **_everywhere(kind)
             )
             async for change, item in changes:
                 yield change, dict(item)  # type: ignore[misc]
         except (ApiError, httpx2.HTTPError) as error:
             raise _translated(error, f"watch of {kind}") from None
+
+
+def _everywhere(kind: str) -> dict[str, Any]:
+    return {"namespace": "*"} if kind in _NAMESPACED else {}
 
 
 def _in(namespace: str | None) -> dict[str, Any]:

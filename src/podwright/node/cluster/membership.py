@@ -46,10 +46,10 @@ class Membership:
         """Registers the node and goes on for ever."""
         events = EventSink(self.cluster, node.name)
         node.recorder.listeners.append(events.put)
-        registration = Registration(self.cluster, node, given, health, pressures)
+        registration = Registration(self.cluster, node, given, health, pressures, agent.labelled)
         await registration.register()
         uid = registration.document["metadata"].get("uid", "")
-        agent.labels = registration.document["metadata"].get("labels") or {}
+        agent.labelled(registration.document["metadata"].get("labels") or {})
         mirrors = Mirrors(self.cluster, node.name, agent, uid)
         statuses = Statuses(self.cluster, mirrors)
         node.on_status.append(statuses.put)
@@ -60,6 +60,7 @@ class Membership:
         async with asyncio.TaskGroup() as group:
             for work in (
                 registration.for_ever(),
+                registration.watch(),
                 NodeLease(self.cluster, node.name, node.configuration.node_lease_duration_seconds, uid).for_ever(),
                 events.for_ever(),
                 statuses.for_ever(),

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
+from podwright.errors import InvalidArgument
 from podwright.node import node_pods
 from podwright.node.agent import Agent
 from podwright.node.cluster.client import Cluster, Document
@@ -28,7 +29,7 @@ class PodSource:
         async for news in follow(self.cluster, "Pod", {"spec.nodeName": self.node}):
             if isinstance(news, list):
                 self.mirrors.all_are([item for item in news if _is_mirror(item)])
-                pods = [node_pods.from_api(item) for item in news if not _is_mirror(item)]
+                pods = [pod for item in news if not _is_mirror(item) if (pod := _pod(item)) is not None]
                 self._pods = {pod.uid: pod for pod in pods}
                 self.agent.heard("api", pods)
                 continue
@@ -38,12 +39,19 @@ class PodSource:
             elif change == "DELETED":
                 self._pods.pop(document["metadata"]["uid"], None)
                 self.agent.gone(document["metadata"]["uid"])
-            else:
-                pod = node_pods.from_api(document)
+            elif (pod := _pod(document)) is not None:
                 known = self._pods.get(pod.uid)
                 self._pods[pod.uid] = pod
                 if known is None or _matters(known.document, document):
                     self.agent.changed(pod)
+
+
+def _pod(document: Document) -> NodePod | None:
+    try:
+        return node_pods.from_api(document)
+    except InvalidArgument as error:
+        logger.warning("pod %s: %s", document["metadata"].get("name"), error)
+        return None
 
 
 def _is_mirror(document: Document) -> bool:

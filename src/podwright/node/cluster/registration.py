@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from podwright.cri import v1
 from podwright.errors import AlreadyExists, NotFound, PodwrightError
 from podwright.node.cluster import node_object
 from podwright.node.cluster.client import Cluster, Document
+from podwright.node.cluster.watcher import follow
 from podwright.node.conditions import merged
 from podwright.node.context import Node
 from podwright.node.events import About
@@ -34,12 +36,15 @@ class Registration:
     given: Flags
     health: RuntimeHealth
     pressures: Pressures
+    labelled: Callable[[Mapping[str, str]], None]
+    """Told the node's labels."""
     document: Document = field(default_factory=dict)
     """The object, as the API server has it."""
     _images: list[v1.Image] = field(default_factory=list)
     _images_at: float = 0.0
     _told: Document = field(default_factory=dict)
     _told_at: float = 0.0
+    _range: str = ""
 
     async def register(self) -> None:
         """Returns once the node is in the cluster; tries for as long as it takes."""
@@ -79,13 +84,38 @@ class Registration:
                 await self.tell()
                 failing = False
             except NotFound:
-                logger.warning("node %s was deleted from the cluster: registering it again", self.node.name)
-                await self.register()
+                self._told = {}  # it was deleted, and is being registered again
             except PodwrightError as error:
                 if not failing:
                     logger.warning("status of the node: %s", error)
                 failing = True
             await asyncio.sleep(settings.duration("node_status_update_frequency"))
+
+    async def watch(self) -> None:
+        """Keeps up with what others say of the node: its labels, its range of pod addresses, its end."""
+        async for news in follow(self.cluster, "Node", {"metadata.name": self.node.name}):
+            gone = news == [] or (isinstance(news, tuple) and news[0] == "DELETED")
+            if gone:
+                logger.warning("node %s was deleted from the cluster: registering it again", self.node.name)
+                await self.register()
+                self._told = {}
+                continue
+            for document in news if isinstance(news, list) else [news[1]]:
+                self.document = document
+                self.labelled(document["metadata"].get("labels") or {})
+                await self._tell_range(document.get("spec") or {})
+
+    async def _tell_range(self, spec: Document) -> None:
+        """Tells the runtime from which range pods get their addresses, as kubelets do: UpdateRuntimeConfig."""
+        cidr = ",".join(spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")]))
+        if not cidr or cidr == self._range:
+            return
+        try:
+            config = v1.RuntimeConfig(network_config=v1.NetworkConfig(pod_cidr=cidr))
+            await self.node.cri.update_runtime_config(config)
+            self._range = cidr
+        except PodwrightError as error:
+            logger.warning("the runtime cannot be told the pod CIDR %s: %s", cidr, error)
 
     async def tell(self) -> None:
         """Tells the status, if there is a reason to. Raises what the API server answers."""
