@@ -1,12 +1,14 @@
 """A node in a cluster, all without root: the agent as a process, a stub runtime, a stand-in for the API server."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,11 @@ class Member:
         self.runtime = StubRuntime()
         self.socket = str(directory / "cri.sock")
         self.log = directory / "node.log"
-        self.port = free_port()
+        self.port, self.open_port = free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *flags: str) -> None:
-        """Starts the agent; it may end by itself."""
+    def start(self, *flags: str, joins: bool = True) -> None:
+        """Starts the agent, in the cluster or alone; it may end by itself."""
         config = self.directory / "kubelet.yaml"
         config.write_text(
             f"""
@@ -44,6 +46,7 @@ cgroupsPerQOS: false
 address: 127.0.0.1
 port: {self.port}
 healthzPort: 0
+readOnlyPort: {self.open_port}
 nodeStatusUpdateFrequency: 500ms
 podLogsDir: {self.directory}/log/pods
 """
@@ -51,7 +54,7 @@ podLogsDir: {self.directory}/log/pods
         command = [
             *(sys.executable, "-m", "podwright", "node", f"--config={config}", f"--hostname-override={NODE}"),
             *(f"--root-dir={self.directory}/kubelet", "--node-ip=127.0.0.1"),
-            f"--kubeconfig={self.api.kubeconfig(f'system:node:{NODE}', 'system:nodes')}",
+            *([f"--kubeconfig={self.api.kubeconfig(f'system:node:{NODE}', 'system:nodes')}"] if joins else []),
             *flags,
         ]
         with self.log.open("ab") as log:
@@ -74,6 +77,15 @@ podLogsDir: {self.directory}/log/pods
                 raise AssertionError(f"{what}\n{self.log.read_text()[-6000:]}")
             time.sleep(0.03)
         return result
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """The pods that the node shows, by the names of their manifests; none while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.open_port}/pods", timeout=5) as answer:
+                items = json.load(answer)["items"]
+        except OSError:
+            return {}
+        return {item["metadata"]["name"].removesuffix(f"-{NODE}"): item for item in items}
 
     def pod_status(self, name: str) -> dict[str, Any]:
         """What the API server knows of a pod."""

@@ -43,6 +43,7 @@ class Manifests:
     node: str
     period: float
     _files: dict[str, _File] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
 
     async def changes(self) -> AsyncIterator[list[NodePod]]:
         """All pods, each time that there may be others; the first time at once."""
@@ -85,8 +86,9 @@ class Manifests:
         pods: dict[str, NodePod] = {}
         for path in sorted(found):
             for pod in found[path].pods:
-                if pod.full_name in pods:
-                    logger.error("manifest %s: pod %s is in another file too", path, pod.full_name)
+                if pod.full_name in pods and (path, pod.uid) not in self._told:
+                    logger.warning("manifest %s: pod %s is in another file too", path, pod.full_name)
+                    self._told.add((path, pod.uid))
                 pods.setdefault(pod.full_name, pod)
         return list(pods.values())
 

@@ -5,7 +5,7 @@ What is wrong is refused with the document and the field that it is in, before a
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -103,10 +103,13 @@ def unserved(value: object, *, by_node: bool, path: str = "") -> Iterator[str]:
     elif isinstance(value, msgspec.Struct):
         for known in msgspec.structs.fields(value):
             below, item = f"{path}.{known.encode_name}".lstrip("."), getattr(value, known.name)
-            if item and any(mark in marks for mark in getattr(known.type, "__metadata__", ())):
+            if item not in _UNSET and any(mark in marks for mark in getattr(known.type, "__metadata__", ())):
                 yield below
             else:
                 yield from unserved(item, by_node=by_node, path=below)
+
+
+_UNSET: Final = (None, [], {}, "")
 
 
 def _is_struct(kind: object) -> bool:
