@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.apiserver import Authority
 from support.member import Member, api_pod, member
+from support.pki import Authority
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from support.apiserver import ApiServer, Authority
+from support.apiserver import ApiServer
 from support.kubelet import Kubelet
 from support.member import api_pod
+from support.pki import Authority
 from support.runtimes import IMAGE, KINDS, machine
 
 pytestmark = [

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import importlib
-import ipaddress
 import json
 import re
 import socket
@@ -28,13 +27,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import h11
-import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from podwright.kernel import libc, mounts
+from support.pki import Authority
+from support.shapes import check, merge
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -68,8 +64,6 @@ DISCOVERY: dict[str, Document] = {
     },
 }
 """What kubectl asks before anything else."""
-MERGE_KEYS = {"conditions": "type", "addresses": "type", "ports": "containerPort", "containers": "name"}
-"""x-kubernetes-patch-merge-key of the OpenAPI, for the lists that a node patches."""
 
 
 class Refused(Exception):
@@ -78,53 +72,6 @@ class Refused(Exception):
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
         self.code, self.reason = code, reason
-
-
-@dataclass
-class Authority:
-    """A certificate authority for one test."""
-
-    directory: Path
-    _key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
-
-    def __post_init__(self) -> None:
-        self.directory.mkdir(exist_ok=True)
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-authority")])
-        (self.directory / "ca.crt").write_bytes(self._sign(self._name, self._key, ca=True))
-
-    def issue(self, name: str, *groups: str, address: str = "127.0.0.1") -> tuple[Path, Path]:
-        """A certificate and its key, as files."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-        subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        safe = name.replace(":", "_")
-        certificate, secret = self.directory / f"{safe}.crt", self.directory / f"{safe}.key"
-        certificate.write_bytes(self._sign(subject, key, address=address))
-        secret.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return certificate, secret
-
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool = False, address: str = ""
-    ) -> bytes:
-        now = dt.datetime.now(dt.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        )
-        if address:
-            names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 class Store:
@@ -523,52 +470,6 @@ class ApiServer:
             check(document, model, kind)
         except ValueError as error:
             raise Refused(422, "Invalid", str(error)) from None
-
-
-def check(value: Any, kind: Any, path: str) -> None:
-    """Whether a document is what a model of lightkube, hence the OpenAPI, says. Raises ValueError."""
-    arguments: list[Any] = [*getattr(kind, "__args__", ())]
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        if not isinstance(value, dict):
-            raise ValueError(f"{path}: is not an object")
-        known = {known.encode_name: known.type for known in msgspec.structs.fields(kind)}
-        for key, item in value.items():
-            if key not in known:
-                raise ValueError(f"{path}.{key}: there is no such field")
-            if item is not None:
-                check(item, known[key], f"{path}.{key}")
-        return
-    origin = getattr(kind, "__origin__", None)
-    if origin is list:
-        if not isinstance(value, list):
-            raise ValueError(f"{path}: is not a list")
-        for index, item in enumerate(value):
-            check(item, arguments[0], f"{path}[{index}]")
-    elif type(None) in arguments:
-        check(value, next(argument for argument in arguments if argument is not type(None)), path)
-    elif kind in {int, bool} and type(value) is not kind:
-        raise ValueError(f"{path}: {value!r} is no {kind.__name__}")
-    elif kind is str and not isinstance(value, str):
-        raise ValueError(f"{path}: {value!r} is no string")
-
-
-def merge(old: Any, patch: Any, key: str = "") -> Any:
-    """Strategic merge: mappings by key, lists that have a merge key by that, other lists as a whole."""
-    if isinstance(old, dict) and isinstance(patch, dict):
-        result = dict(old)
-        for name, item in patch.items():
-            if item is None:
-                result.pop(name, None)
-            else:
-                result[name] = merge(result.get(name), item, name)
-        return result
-    if isinstance(old, list) and isinstance(patch, list) and key in MERGE_KEYS:
-        by = MERGE_KEYS[key]
-        items = {item[by]: item for item in old}
-        for item in patch:
-            items[item[by]] = merge(items.get(item[by]), item)
-        return list(items.values())
-    return patch
 
 
 async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[h11.Request | None, bytes]:

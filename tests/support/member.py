@@ -15,7 +15,8 @@ from typing import Any
 
 from podwright.testing.cri_runtime import StubRuntime
 from podwright.testing.cri_server import StubServer
-from support.apiserver import ApiServer, Authority
+from support.apiserver import ApiServer
+from support.pki import Authority
 
 NODE = "n1"
 

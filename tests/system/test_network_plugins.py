@@ -107,7 +107,7 @@ class Host:
     async def until_clean(self) -> None:
         """For what the daemon does in the background."""
         async with asyncio.timeout(30):
-            while self.leases() or self.port_rules():  # noqa: ASYNC110
+            while self.leases() or self.port_rules():
                 await asyncio.sleep(0.02)
 
 
@@ -395,7 +395,7 @@ def test_versions_are_negotiated(tmp_path: Path) -> None:
             with pytest.raises(FailedPrecondition, match=words):
                 await network.attach(host.pod("late"))
             async with asyncio.timeout(10):
-                while words not in network.status().message:  # noqa: ASYNC110
+                while words not in network.status().message:
                     await asyncio.sleep(0.01)
             host.assert_clean()
 

@@ -112,7 +112,7 @@ def go(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 async def until(condition: Callable[[], object]) -> None:
     """Waits for what happens in another process or in the background."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -5,6 +5,7 @@ the caller's own.
 """
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
 from typing import Final
@@ -61,7 +62,7 @@ async def http_get(action: HttpGetAction, container: Container, address: str, se
     except TimeoutError:
         return Outcome(good=False, output=f'Get "{url}": context deadline exceeded')
     except (OSError, h11.ProtocolError, ssl.SSLError) as error:
-        return Outcome(good=False, output=f'Get "{url}": {error}')
+        return Outcome(good=False, output=f'Get "{url}": {_why(error)}')
     if 200 <= status < 400:
         return Outcome(good=True, output=body)
     return Outcome(good=False, output=f"HTTP probe failed with statuscode: {status}")
@@ -79,7 +80,7 @@ async def tcp_connect(action: TcpAction, container: Container, address: str, sec
     except TimeoutError:
         return Outcome(good=False, output=f"dial tcp {_bracketed(host)}:{port}: i/o timeout")
     except OSError as error:
-        return Outcome(good=False, output=f"dial tcp {_bracketed(host)}:{port}: {error.strerror or error}")
+        return Outcome(good=False, output=f"dial tcp {_bracketed(host)}:{port}: {_why(error)}")
     writer.close()
     return Outcome(good=True)
 
@@ -149,6 +150,12 @@ def _unverified() -> ssl.SSLContext:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _why(error: Exception) -> str:
+    """asyncio's own words for a failed connection name the call, not the cause."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number).lower() if number and not isinstance(error, ssl.SSLError) else str(error)
 
 
 def _varint(number: int) -> bytes:

@@ -109,7 +109,7 @@ def unserved(value: object, *, by_node: bool, path: str = "") -> Iterator[str]:
                 yield from unserved(item, by_node=by_node, path=below)
 
 
-_UNSET: Final = (None, [], {}, "")
+_UNSET: Final[tuple[object, ...]] = (None, [], {}, "")
 
 
 def _is_struct(kind: object) -> bool:

@@ -50,6 +50,7 @@ class StubRuntime:
 
     name: str = "stub"
     network_ready: bool = True
+    image_mount: str = "/var/lib/stub"
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
     images: dict[str, v1.Image] = field(default_factory=dict)
@@ -283,7 +284,7 @@ class StubRuntime:
 
     def ImageFsInfo(self, _request: v1.ImageFsInfoRequest) -> v1.ImageFsInfoResponse:
         usage = v1.FilesystemUsage(
-            fs_id=v1.FilesystemIdentifier(mountpoint="/var/lib/stub"),
+            fs_id=v1.FilesystemIdentifier(mountpoint=self.image_mount),
             used_bytes=v1.UInt64Value(value=sum(image.size for image in self.images.values())),
         )
         return v1.ImageFsInfoResponse(image_filesystems=[usage])

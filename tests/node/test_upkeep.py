@@ -1,0 +1,237 @@
+"""What a node does beside running pods: garbage collection, log rotation, images, eviction; on a stub runtime."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from podwright.client import AsyncClient
+from podwright.cri import v1
+from podwright.node import main, node_pods
+from podwright.node.agent import Agent
+from podwright.node.configuration import Configuration
+from podwright.node.container_gc import ContainerGc
+from podwright.node.context import Node
+from podwright.node.errors import Waiting
+from podwright.node.events import About, Event
+from podwright.node.flags import Flags
+from podwright.node.image_gc import ImageGc
+from podwright.node.log_rotation import LogRotation
+from podwright.node.pressure import Pressures, signals
+from podwright.testing.cri_runtime import StubRuntime
+from podwright.testing.cri_server import StubServer
+from support.member import api_pod
+
+
+def on_a_loop(test: Callable[[Path], Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
+    """Makes an ordinary test of a coroutine."""
+
+    def run(tmp_path: Path) -> None:
+        asyncio.run(test(tmp_path))
+
+    return run
+
+
+@asynccontextmanager
+async def a_node(directory: Path, **settings: Any) -> AsyncIterator[tuple[Node, Agent, StubRuntime]]:
+    """A node without its loops."""
+    runtime = StubRuntime(image_mount=str(directory))
+    runtime.add_image("busybox:1")
+    configuration = Configuration(
+        cgroups_per_qos=False, pod_logs_dir=str(directory / "logs"), static_pod_path=str(directory), **settings
+    )
+    with StubServer(str(directory / "cri.sock"), runtime) as server:
+        async with AsyncClient(server.endpoint) as cri:
+            version = await cri.version()
+            flags = Flags(hostname="n1", root_dir=str(directory / "root"), node_ips=("127.0.0.1",))
+            node, _ = main._put_together(flags, configuration, cri, version, "cgroupfs")
+            async with asyncio.TaskGroup() as group:
+                agent = Agent(node, ["file"], group)
+                node.observed.changed = agent.seen
+                yield node, agent, runtime
+                for task in list(group._tasks):
+                    task.cancel()
+    runtime.close()
+
+
+async def until(reached: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not reached():
+            await asyncio.sleep(0.01)
+
+
+def _another_runs(node: Node, uid: str, old: str) -> bool:
+    return any(container.id != old for container in node.observed.pod(uid).running)
+
+
+def a_pod(name: str, **spec: Any) -> node_pods.NodePod:
+    return node_pods.from_manifest(yaml.safe_load(yaml.safe_dump(api_pod(name, **spec))), f"/{name}", "n1")
+
+
+@on_a_loop
+async def test_old_containers_and_dead_sandboxes_go(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as (node, agent, runtime):
+        pod = a_pod("web")
+        agent.heard("file", [pod])
+        await until(lambda: agent.workers[pod.uid].last_status.get("phase") == "Running")
+        for _ in range(2):
+            running = node.observed.pod(pod.uid).running[0].id
+            agent.workers[pod.uid]._back_off.clear()
+            runtime.exit(running, 1)
+            await node.observed.refresh(pod.uid)
+            await until(partial(_another_runs, node, pod.uid, running))
+        first = node.observed.pod(pod.uid).sandboxes[0].id
+        runtime.StopPodSandbox(v1.StopPodSandboxRequest(pod_sandbox_id=first))
+        agent.workers[pod.uid]._back_off.clear()
+        await node.observed.refresh(pod.uid)
+        await until(lambda: len(runtime.sandboxes) == 2 and node.observed.pod(pod.uid).running)
+        assert len(runtime.containers) == 4
+        (tmp_path / "root/pods/unknown/volumes").mkdir(parents=True)
+        (tmp_path / "logs/default_old_unknown").mkdir()
+        await ContainerGc(node, agent).collect()
+        states = sorted(item.status.state for item in runtime.containers.values())
+        assert states == [v1.CONTAINER_RUNNING, v1.CONTAINER_EXITED], "the newest ended one stays, for its log"
+        assert len(runtime.sandboxes) == 2, "the old sandbox still holds the one that stays"
+        assert not (tmp_path / "root/pods/unknown").exists() and not (tmp_path / "logs/default_old_unknown").exists()
+
+
+@on_a_loop
+async def test_pods_of_others_are_left_alone(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as (node, agent, runtime):
+        config = v1.PodSandboxConfig(metadata=v1.PodSandboxMetadata(name="mine", namespace="default", uid="1"))
+        config.labels["io.kubernetes.pod.uid"] = "1"
+        runtime.RunPodSandbox(v1.RunPodSandboxRequest(config=config))
+        config.metadata.name, config.metadata.uid, config.labels["io.kubernetes.pod.uid"] = "kubelets", "2", "2"
+        config.annotations["kubernetes.io/config.source"] = "file"
+        runtime.RunPodSandbox(v1.RunPodSandboxRequest(config=config))
+        await node.observed.look()
+        agent.heard("file", [])
+        await until(lambda: len(runtime.sandboxes) == 1)
+        assert next(iter(runtime.sandboxes.values())).config.metadata.name == "mine"
+
+
+@on_a_loop
+async def test_images_go_when_the_disk_is_full(tmp_path: Path) -> None:
+    settings = {"image_gc_high_threshold_percent": 1, "image_gc_low_threshold_percent": 0, "image_minimum_gc_age": "0s"}
+    async with a_node(tmp_path, **settings) as (node, agent, runtime):
+        pod = a_pod("web")
+        agent.heard("file", [pod])
+        await until(lambda: agent.workers[pod.uid].last_status.get("phase") == "Running")
+        runtime.add_image("unused:1")
+        runtime.add_image("pinned:1").pinned = True
+        await ImageGc(node).collect()
+        assert sorted(image.repo_tags[0] for image in runtime.images.values()) == ["busybox:1", "pinned:1"]
+
+
+@on_a_loop
+async def test_young_images_stay(tmp_path: Path) -> None:
+    settings = {"image_gc_high_threshold_percent": 1, "image_gc_low_threshold_percent": 0}
+    async with a_node(tmp_path, **settings) as (node, _, runtime):
+        await ImageGc(node).collect()
+        assert len(runtime.images) == 1
+
+
+@on_a_loop
+async def test_images_that_nobody_wants_go_by_age(tmp_path: Path) -> None:
+    settings = {"image_maximum_gc_age": "1h", "image_gc_high_threshold_percent": 100}
+    async with a_node(tmp_path, **settings) as (node, _, runtime):
+        collector = ImageGc(node)
+        await collector.collect()
+        assert len(runtime.images) == 1
+        collector._first_seen = {key: at - 7200 for key, at in collector._first_seen.items()}
+        await collector.collect()
+        assert not runtime.images
+
+
+@on_a_loop
+async def test_rotation_keeps_some_files_and_packs_them(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as (node, agent, runtime):
+        pod = a_pod("web")
+        agent.heard("file", [pod])
+        await until(lambda: agent.workers[pod.uid].last_status.get("phase") == "Running")
+        (found,) = node.observed.pod(pod.uid).running
+        log = Path(found.status.log_path)
+        rotation = LogRotation(node.cri, node.observed, largest=10, files=3, period=1)
+        for text, stamp in (("one", "20200101-000000"), ("two", "20200102-000000"), ("three", "20200103-000000")):
+            (log.parent / f"0.log.{stamp}").write_text(text)
+        runtime.write(found.id, "before")
+        await rotation.rotate(found.id, str(log))
+        runtime.write(found.id, "after")
+        names = sorted(item.name for item in log.parent.iterdir())
+        assert len(names) == 3 and names[0] == "0.log" and names[1] == "0.log.20200103-000000.gz"
+        assert gzip.decompress((log.parent / names[1]).read_bytes()) == b"three"
+        assert "after" in log.read_text() and "before" in (log.parent / names[2]).read_text()
+
+
+@on_a_loop
+async def test_a_log_that_cannot_be_reopened_is_put_back(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as (node, agent, runtime):
+        pod = a_pod("web")
+        agent.heard("file", [pod])
+        await until(lambda: agent.workers[pod.uid].last_status.get("phase") == "Running")
+        (found,) = node.observed.pod(pod.uid).running
+        runtime.exit(found.id, 0)
+        log = Path(found.status.log_path)
+        rotation = LogRotation(node.cri, node.observed, largest=10, files=3, period=1)
+        with pytest.raises(Exception, match="not running"):
+            await rotation.rotate(found.id, str(log))
+        assert log.exists()
+
+
+@on_a_loop
+async def test_pulls_back_off_and_try_credentials(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as (node, _, _runtime):
+        events: list[Event] = []
+        node.recorder.listeners.append(events.append)
+        about, config = About("Pod", "web", "default", "1"), v1.PodSandboxConfig()
+        with pytest.raises(Waiting) as caught:
+            await node.images.ensure("registry/missing:1", "", about, [], config)
+        assert caught.value.reason == "ErrImagePull"
+        with pytest.raises(Waiting) as caught:
+            await node.images.ensure("registry/missing:1", "", about, [], config)
+        assert caught.value.reason == "ImagePullBackOff"
+        image = await node.images.ensure("registry/there:1", "", about, [v1.AuthConfig(username="me")], config)
+        assert image.repo_tags == ["registry/there:1"]
+        assert [event.reason for event in events][-2:] == ["Pulling", "Pulled"]
+        await node.images.ensure("registry/there:1", "IfNotPresent", about, [], config)
+        assert "already present" in events[-1].message
+
+
+@on_a_loop
+async def test_the_biggest_of_the_least_important_is_evicted(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as (node, agent, _runtime):
+        pods = [a_pod("modest", priority=5), a_pod("greedy"), a_pod("vital", priority=2_000_000_000)]
+        agent.heard("file", pods)
+        await until(lambda: all(w.last_status.get("phase") == "Running" for w in agent.workers.values()))
+        node.configuration.eviction_hard = {"memory.available": "100%"}
+        pressures = Pressures(node, agent, ImageGc(node))
+        await pressures.look()
+        assert pressures.is_under("MemoryPressure") and not pressures.is_under("DiskPressure")
+        (gone,) = [worker for worker in agent.workers.values() if worker.failed]
+        assert gone.pod.name == "greedy-n1"
+        await until(lambda: gone.last_status.get("phase") == "Failed" and not node.observed.pod(gone.pod.uid).running)
+        assert gone.last_status["reason"] == "Evicted"
+        await pressures.look()
+        await pressures.look()
+        assert {worker.pod.name for worker in agent.workers.values() if not worker.failed} == {"vital-n1"}
+
+
+def test_signals_are_the_machines(tmp_path: Path) -> None:
+    found = signals(str(tmp_path), str(tmp_path))
+    assert {"memory.available", "nodefs.available", "imagefs.inodesFree", "pid.available"} <= found.keys()
+    for available, whole in found.values():
+        assert 0 <= available <= whole
+
+
+@on_a_loop
+async def test_pods_may_use_less_than_there_is(tmp_path: Path) -> None:
+    async with a_node(tmp_path, system_reserved={"cpu": "100m"}) as (node, _agent, _runtime):
+        assert node.capacity["cpu"] - node.allocatable["cpu"] == Decimal("0.1")
+        assert node.capacity["memory"] - node.allocatable["memory"] == 100 << 20, "what eviction keeps free"
