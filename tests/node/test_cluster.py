@@ -115,6 +115,23 @@ def test_a_pod_that_is_done_stays_done(cluster: Member) -> None:
     assert [item.config.metadata.name for item in cluster.runtime.containers.values()] == ["main"]
 
 
+def test_a_new_agent_keeps_what_is_ready(cluster: Member) -> None:
+    cluster.start()
+    cluster.until(lambda: node(cluster))
+    probe = {"exec": {"command": ["echo"]}, "initialDelaySeconds": 1, "periodSeconds": 1}
+    container = {"name": "main", "image": "busybox:1", "command": ["run"], "readinessProbe": probe}
+    cluster.api.create("pods", api_pod("web", containers=[container]))
+    cluster.until(lambda: ready(cluster.pod_status("web")) == "True")
+    before = cluster.api.version
+    cluster.end(signal.SIGKILL)
+    cluster.start()
+    cluster.api.create("pods", api_pod("marker"))
+    cluster.until(lambda: ready(cluster.pod_status("marker")) == "True")
+    told = cluster.api.changes("pods", "web", before)
+    assert all(ready(item["status"]) == "True" for item in told), "it was not ready for a moment"
+    assert {item.config.metadata.attempt for item in cluster.runtime.containers.values()} == {0}, "something restarted"
+
+
 def test_objects_reach_the_container(cluster: Member) -> None:
     cluster.api.create("configmaps", {"metadata": {"name": "settings"}, "data": {"colour": "red"}})
     cluster.api.create("secrets", {"metadata": {"name": "keys"}, "data": {"token": "aHVzaA=="}})

@@ -43,7 +43,7 @@ class Cluster:
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with machine(request.param) as made:
         authority = Authority(tmp_path_factory.mktemp("pki"))
-        with ApiServer(authority, port=6443, namespace=f"/proc/{made.holder}/ns/net") as api:
+        with ApiServer(authority, port=6443, namespace=f"/proc/{made.machine.holder}/ns/net") as api:
             api.allowed |= {("kube-apiserver", verb, "proxy") for verb in ("get", "create")}
             kubelet = Kubelet(
                 made,
@@ -79,7 +79,7 @@ def pod(cluster: Cluster) -> Iterator[str]:
 
 def streams(cluster: Cluster) -> None:
     """Skips where the runtime cannot stream yet."""
-    if "podwright.sock" in cluster.kubelet.machine.endpoint and importlib.util.find_spec("podwright.streaming") is None:
+    if cluster.kubelet.runtime == "podwright" and importlib.util.find_spec("podwright.streaming") is None:
         pytest.skip("podwright has no streaming server yet")
 
 

@@ -8,26 +8,32 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.peers import Peer
 from support.kubelet import pod
-from support.runtimes import KINDS, Containerd, Podwright, machine
+from support.runtimes import KINDS, machine
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-Machine = Podwright | Containerd
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def runtime(request: pytest.FixtureRequest) -> Iterator[Machine]:
+def runtime(request: pytest.FixtureRequest) -> Iterator[Peer]:
     with machine(request.param) as made:
         yield made
 
 
-def podwright(runtime: Machine, *words: str) -> tuple[int, str]:
+def podwright(runtime: Peer, *words: str) -> tuple[int, str]:
     """Status and output of a command."""
-    command = [sys.executable, "-m", "podwright", "--runtime-endpoint", runtime.endpoint, *words]
+    endpoint = f"unix://{runtime.socket}"
+    command = [sys.executable, "-m", "podwright", "--runtime-endpoint", endpoint, *words]
     done = subprocess.run(
-        runtime.enter(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
+        runtime.machine.enter(command),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
     )
     return done.returncode, done.stdout
 
@@ -40,8 +46,8 @@ def podwright(runtime: Machine, *words: str) -> tuple[int, str]:
         ("volume", "good morning, number 3"),
     ],
 )
-def test_examples_that_end(runtime: Machine, example: str, said: str) -> None:
-    directory = runtime.directory / "run"
+def test_examples_that_end(runtime: Peer, example: str, said: str) -> None:
+    directory = runtime.machine.directory / "run"
     file = str(ROOT / f"examples/{example}.yaml")
     status, output = podwright(runtime, "run", "--rm", "--directory", str(directory), file)
     assert status == 0, output
@@ -49,9 +55,9 @@ def test_examples_that_end(runtime: Machine, example: str, said: str) -> None:
     assert not list(directory.iterdir()), "nothing is left of the pod"
 
 
-def test_an_example_that_goes_on(runtime: Machine) -> None:
+def test_an_example_that_goes_on(runtime: Peer) -> None:
     file = str(ROOT / "examples/hello.yaml")
-    directory = str(runtime.directory / "run")
+    directory = str(runtime.machine.directory / "run")
     status, output = podwright(runtime, "run", "--detach", "--directory", directory, file)
     assert status == 0, output
     try:
@@ -62,8 +68,8 @@ def test_an_example_that_goes_on(runtime: Machine) -> None:
     assert status == 0, output
 
 
-def test_the_status_is_the_containers(runtime: Machine, tmp_path: Path) -> None:
+def test_the_status_is_the_containers(runtime: Peer, tmp_path: Path) -> None:
     file = tmp_path / "fails.yaml"
     file.write_text(yaml.safe_dump(pod("fails", "exit 7")))
-    status, _ = podwright(runtime, "run", "--rm", "--directory", str(runtime.directory / "run"), str(file))
+    status, _ = podwright(runtime, "run", "--rm", "--directory", str(runtime.machine.directory / "run"), str(file))
     assert status == 7

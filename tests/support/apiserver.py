@@ -156,6 +156,19 @@ class ApiServer:
         """An object, or None."""
         return self._store.objects.get((plural, namespace, name))
 
+    @property
+    def version(self) -> int:
+        """The version of the last change."""
+        return self._store.version
+
+    def changes(self, plural: str, name: str, since: int) -> list[Document]:
+        """What an object has been after a version, one state after the other."""
+        return [
+            document
+            for version, of, _, document in list(self._store.history)
+            if version > since and of == plural and document["metadata"]["name"] == name
+        ]
+
     def all(self, plural: str) -> list[Document]:
         """All of a kind."""
         return [item for key, item in list(self._store.objects.items()) if key[0] == plural]

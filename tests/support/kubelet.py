@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
+from bench.peers import Peer
 from podwright.kernel import libc, mounts
 from podwright.wire.cri_log import LogReader
-from support.runtimes import IMAGE, Containerd, Podwright
+from support.runtimes import IMAGE
 
 PORT = 10255
 Predicate = Callable[[dict[str, Any]], object]
@@ -25,8 +26,10 @@ Predicate = Callable[[dict[str, Any]], object]
 class Kubelet:
     """The node agent of one machine."""
 
-    def __init__(self, machine: Podwright | Containerd, *flags: str) -> None:
-        self.machine = machine
+    def __init__(self, peer: Peer, *flags: str) -> None:
+        self.runtime = peer.name
+        self.endpoint = f"unix://{peer.socket}"
+        self.machine = machine = peer.machine
         self.flags = flags
         self.manifests = machine.directory / "manifests"
         self.manifests.mkdir(exist_ok=True)
@@ -39,7 +42,7 @@ class Kubelet:
         """Returns when the node answers."""
         command = [
             *(sys.executable, "-m", "podwright", "node"),
-            f"--container-runtime-endpoint={self.machine.endpoint}",
+            f"--container-runtime-endpoint={self.endpoint}",
             f"--pod-manifest-path={self.manifests}",
             f"--root-dir={self.root}",
             f"--pod-logs-dir={self.logs}",

@@ -20,7 +20,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What goes into the machine."""
     directory = tmp_path_factory.mktemp("work")
     machine.prepare(directory)
-    shutil.copy(HERE / "pod_life.py", directory)
+    for script in ("pod_life.py", "node_life.py"):
+        shutil.copy(HERE / script, directory)
     (directory / "support").mkdir()
     shutil.copy(machine.PROJECT / "tests/support/archives.py", directory / "support")
     return directory
@@ -31,3 +32,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_life_of_a_pod(work: Path, driver: str, handler: str) -> None:
     output = machine.run(work, "python3", "pod_life.py", driver, handler)
     assert f"{driver} with {handler}: as it should be" in output
+
+
+@pytest.mark.parametrize("driver", ["systemd", "cgroupfs"])
+def test_a_node_with_a_pod(work: Path, driver: str) -> None:
+    output = machine.run(work, "python3", "node_life.py", driver)
+    assert f"node with {driver}: as it should be" in output

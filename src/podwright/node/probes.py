@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from podwright.client import AsyncClient
 from podwright.node import actions
@@ -88,8 +88,10 @@ class Probes:
 
     def _begin(self, pod: NodePod, path: str, wanted: Container, found: SeenContainer, address: str) -> None:
         results = self._results[found.id] = _Results()
-        if wanted.startup_probe is None:
+        before = _told_before(pod, found.id)
+        if wanted.startup_probe is None or before.get("started"):
             results.startup.set()
+        results.ready = bool(before.get("ready"))
         about = About.pod(pod, path, wanted.name)
         kinds: list[tuple[Kind, Probe | None]] = [
             ("startup", wanted.startup_probe),
@@ -97,9 +99,21 @@ class Probes:
             ("readiness", wanted.readiness_probe),
         ]
         for kind, probe in kinds:
-            if probe is not None:
+            if probe is not None and not (kind == "startup" and results.startup.is_set()):
                 run = _Run(self, results, about, kind, probe, wanted, found, address)
                 results.tasks.append(asyncio.create_task(run.forever(), name=kind))
+
+
+def _told_before(pod: NodePod, container_id: str) -> dict[str, Any]:
+    """What the API server was last told of a container that an agent before this one has started.
+
+    Without it every restart of the agent would take pods that are ready out of their services for a moment.
+    """
+    status = pod.document.get("status") or {}
+    for item in [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]:
+        if str(item.get("containerID", "")).endswith(f"://{container_id}"):
+            return dict(item)
+    return {}
 
 
 @dataclass(slots=True)
