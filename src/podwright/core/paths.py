@@ -32,6 +32,11 @@ class Paths:
         """Files with exit codes, by container id, written by conmon."""
         return f"{self.state}/exits"
 
+    @property
+    def consoles(self) -> str:
+        """Sockets on which terminals are handed over; apart, since the path of a socket may have only 107 bytes."""
+        return f"{self.state}/consoles"
+
     def runtime_root(self, handler: str) -> str:
         """Where an OCI runtime keeps its state."""
         return f"{self.state}/runtimes/{handler}"
@@ -57,6 +62,10 @@ class Paths:
     def bundle(self, container_id: str) -> str:
         """The OCI bundle of a container, with conmon's files in it."""
         return f"{self.state}/containers/{container_id}"
+
+    def exec(self, container_id: str, exec_id: str) -> str:
+        """The files of a command that runs in a container; there as long as it runs."""
+        return f"{self.bundle(container_id)}/exec-{exec_id}"
 
     def rootfs(self, container_id: str) -> str:
         """Where the root file system of a container is mounted."""

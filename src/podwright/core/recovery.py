@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from podwright.clock import now_ns
-from podwright.core import exits
+from podwright.core import exec_process, exits
 from podwright.core.runtime import Runtime
 from podwright.errors import PodwrightError
 from podwright.kernel import mounts
@@ -104,6 +104,7 @@ async def _recover_container(runtime: Runtime, container: Container, *, rebooted
         else:
             await runtime.index.update_container(container, phase="created", started_at=0)
     exits.watch_container(runtime, container)
+    await asyncio.to_thread(exec_process.sweep, runtime, container)
 
 
 async def _has_started(runtime: Runtime, container: Container) -> bool:

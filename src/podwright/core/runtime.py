@@ -11,6 +11,7 @@ from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
 from podwright.core.paths import Paths
 from podwright.core.stats import Stats
+from podwright.core.stream_requests import StreamRequests
 from podwright.core.timeline import Timeline
 from podwright.errors import InvalidArgument
 from podwright.images.service import Images
@@ -61,6 +62,7 @@ class Runtime:
     operations: Operations
     images: Images
     network: Network
+    streams: StreamRequests
 
     def handler(self, name: str) -> Handler:
         """The handler of this name; the default one for the empty name. Raises InvalidArgument."""

@@ -98,6 +98,27 @@ class ImagesConfig(Section, frozen=True):
     """Names of images that garbage collection must not remove."""
 
 
+class Streaming(Section, frozen=True):
+    """[streaming]"""
+
+    address: str = "127.0.0.1"
+    """Where exec, attach and port-forward are served, over HTTP; kubelets of this node connect to it."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """0: any free one."""
+    tls: bool = False
+    """Serve over HTTPS."""
+    certificate: str = ""
+    """File with the certificate and its chain (PEM). Empty: one is made at each start."""
+    key: str = ""
+    """File with the certificate's key (PEM)."""
+    min_tls_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is spoken."""
+    idle_timeout: Annotated[int, Meta(ge=1)] = 4 * 3600
+    """Seconds without data either way after which a session ends."""
+    creation_timeout: Annotated[int, Meta(ge=1)] = 30
+    """Seconds that a client may take to open the streams of its session."""
+
+
 class Log(Section, frozen=True):
     """[log]"""
 
@@ -126,6 +147,7 @@ class Config(Section, frozen=True):
     network: NetworkConfig = NetworkConfig()
     images: ImagesConfig = ImagesConfig()
     observe: Observe = Observe()
+    streaming: Streaming = Streaming()
     log: Log = Log()
 
 

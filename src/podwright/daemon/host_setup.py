@@ -21,7 +21,7 @@ def make_directories(paths: Paths) -> None:
     """Makes the directories, and makes the state directory a private mount (kernel/mounts.make_private says why)."""
     os.makedirs(paths.state, mode=0o711, exist_ok=True)
     mounts.make_private(os.path.realpath(paths.state))
-    for directory in (paths.exits, *paths.object_directories()):
+    for directory in (paths.exits, paths.consoles, *paths.object_directories()):
         os.makedirs(directory, mode=0o711, exist_ok=True)
     os.makedirs(paths.network_namespaces, mode=0o755, exist_ok=True)
 

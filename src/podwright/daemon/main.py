@@ -13,7 +13,9 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
+import time
 
 from podwright import __version__, log
 from podwright.core.concurrent import all_of
@@ -25,11 +27,13 @@ from podwright.core.recovery import find_strays, recover, sweep
 from podwright.core.release import has_to_wait, release_functions
 from podwright.core.runtime import Handler, Runtime, Settings
 from podwright.core.stats import Stats
+from podwright.core.stream_requests import StreamRequests
 from podwright.core.tidy import tidy, tidy_for_ever
 from podwright.core.timeline import Timeline
 from podwright.daemon import config as configuration
 from podwright.daemon import host_setup
 from podwright.daemon.config import Config
+from podwright.daemon.config import Streaming as StreamingConfig
 from podwright.daemon.observation import observed
 from podwright.errors import FailedPrecondition, PodwrightError
 from podwright.images.model import ImageSettings
@@ -44,6 +48,10 @@ from podwright.oci.runtime import OciRuntime
 from podwright.server.serve import Server
 from podwright.state.index import Index
 from podwright.state.store import Store
+from podwright.streaming.server import Settings as StreamingSettings
+from podwright.streaming.server import StreamingServer
+from podwright.streaming.tls import Tls
+from podwright.streaming.upgrade import Timeouts
 
 logger = logging.getLogger("podwright")
 
@@ -113,6 +121,8 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     await recover(runtime)
     strays = await asyncio.to_thread(find_strays, runtime)
     await runtime.images.start()
+    streaming = StreamingServer(runtime, _streaming_settings(config.streaming))
+    await streaming.start()
     server = Server(runtime)
     runtime_endpoint, image_endpoint = endpoints
     await server.start(runtime_endpoint, image_endpoint, int(config.endpoints.mode, 8))
@@ -129,6 +139,7 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     tidying.cancel()
     runtime.events.close()
     await server.stop()
+    await streaming.stop()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
             await runtime.operations.settle()
@@ -187,6 +198,7 @@ async def _assemble(config: Config, paths: Paths) -> Runtime:
         operations=Operations(),
         images=images,
         network=network,
+        streams=StreamRequests(time.monotonic),
     )
     runtime.ledger.releases.update(release_functions(runtime))
     runtime.ledger.has_to_wait = functools.partial(has_to_wait, runtime)
@@ -212,6 +224,14 @@ async def _handler(name: str, program: str, paths: Paths, *, systemd_cgroup: boo
     if found.flavour == "crun":
         program = readonly_program.mount(program, paths.program(name))
     return Handler(OciRuntime(name, program, paths.runtime_root(name), systemd_cgroup), found)
+
+
+def _streaming_settings(section: StreamingConfig) -> StreamingSettings:
+    minimum = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[section.min_tls_version]
+    tls = Tls(section.certificate, section.key, minimum) if section.tls else None
+    return StreamingSettings(
+        section.address, section.port, tls, Timeouts(idle=section.idle_timeout, creation=section.creation_timeout)
+    )
 
 
 def _program(name: str) -> str:

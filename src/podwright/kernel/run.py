@@ -147,6 +147,58 @@ def _set_oom_score_adj(pid: int, score: int) -> None:
             os.close(fd)
 
 
+class Running:
+    """A program that runs with files of the caller's as its standard streams."""
+
+    def __init__(self, transport: asyncio.SubprocessTransport, exited: "asyncio.Future[None]") -> None:
+        self.pid = transport.get_pid()
+        self._transport = transport
+        self._exited = exited
+
+    async def wait(self) -> int:
+        """Its exit status, or minus the number of the signal that killed it. Leaves it running when cancelled."""
+        await asyncio.shield(self._exited)
+        status = self._transport.get_returncode()
+        assert status is not None
+        return status
+
+    def signal(self, number: int) -> None:
+        """Sends a signal; does nothing if it has ended."""
+        if self._transport.get_returncode() is None:
+            self._transport.send_signal(number)
+
+    def close(self) -> None:
+        """Kills it, with its process group, if it still runs. Must be called in the end."""
+        _kill(self._transport)
+        self._transport.close()
+
+
+class _Watcher(asyncio.SubprocessProtocol):
+    def __init__(self) -> None:
+        self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def process_exited(self) -> None:
+        self.exited.set_result(None)
+
+
+async def spawn(
+    argv: Sequence[str], *, stdin: int, stdout: int, stderr: int, oom_score_adj: int | None = None
+) -> Running:
+    """Starts a program in a session of its own; the files may be subprocess.DEVNULL. Raises Internal.
+
+    `oom_score_adj` as for `run`.
+    """
+    try:
+        transport, watcher = await asyncio.get_running_loop().subprocess_exec(
+            _Watcher, *argv, stdin=stdin, stdout=stdout, stderr=stderr, env=ENVIRONMENT, start_new_session=True
+        )
+    except OSError as error:
+        raise Internal(f"cannot start {argv[0]!r}: {error.strerror or error}") from error
+    if oom_score_adj is not None:
+        _set_oom_score_adj(transport.get_pid(), oom_score_adj)
+    return Running(transport, watcher.exited)
+
+
 def _kill(transport: asyncio.SubprocessTransport) -> None:
     if transport.get_returncode() is None:
         with contextlib.suppress(ProcessLookupError):

@@ -9,6 +9,7 @@ import asyncio
 import io
 import json
 import os
+import socket
 from dataclasses import dataclass
 
 from podwright.errors import DeadlineExceeded, Internal, InvalidArgument
@@ -175,6 +176,20 @@ def find_processes(bundle: str) -> set[int]:
     numbers.
     """
     return process.with_argument(bundle.encode())
+
+
+def attach(bundle: str) -> socket.socket:
+    """Connects to the streams of the container (wire/conmon.py). Raises OSError if no conmon listens."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    directory = os.open(bundle, os.O_PATH | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{directory}/attach")  # its whole path would be too long for a socket
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.close(directory)
+    return connection
 
 
 def reopen_log(bundle: str) -> None:

@@ -28,6 +28,8 @@ class Features:
     """Whether pods can have them: id-mapped mounts of everything a kubelet mounts, tmpfs too (Linux 6.3)."""
     checkpoints: bool = False
     """Whether it can drive criu."""
+    hands_over_console: bool = False
+    """Whether `exec` gives its terminal away by --console-socket and still waits for the process. runc does not."""
 
 
 async def probe(name: str, program: str) -> Features:
@@ -62,6 +64,7 @@ def derive(name: str, version: str, document: dict[str, Any] | None, kernel: tup
         idmapped_mounts=idmap and kernel >= (5, 12),
         user_namespaces=idmap and kernel >= (6, 3),
         checkpoints=flavour == "runc" or "+CRIU" in version.split(),
+        hands_over_console=flavour == "crun",
     )
 
 

@@ -95,19 +95,24 @@ def limits(ulimits: Mapping[str, tuple[int, int]], host: Host, notes: list[str])
 def for_exec(spec: Document, command: Sequence[str], variables: Sequence[str] = (), *, tty: bool = False) -> Document:
     """process.json for a further command in a container: who and what the first process is, with another command.
 
-    `spec` is the container's configuration, `variables` are NAME=value. Raises InvalidArgument for an empty command.
+    `spec` is the container's configuration, `variables` are NAME=value. Raises InvalidArgument as check_command does.
     """
-    if not command or not command[0]:
-        raise InvalidArgument("cmd: is empty")
-    for index, word in enumerate(command):
-        if "\0" in word:
-            raise InvalidArgument(f"cmd[{index}]: has a NUL character")
+    check_command(command)
     process: Document = {**spec["process"], "args": list(command), "terminal": tty}
     env = list(process["env"])
     if tty and not any(variable.startswith("TERM=") for variable in env):
         env.append("TERM=xterm")
     process["env"] = [*env, *variables]
     return process
+
+
+def check_command(command: Sequence[str]) -> None:
+    """Raises InvalidArgument for what cannot be a command line."""
+    if not command or not command[0]:
+        raise InvalidArgument("cmd: is empty")
+    for index, word in enumerate(command):
+        if "\0" in word:
+            raise InvalidArgument(f"cmd[{index}]: has a NUL character")
 
 
 def _is_utf8(value: bytes) -> bool:

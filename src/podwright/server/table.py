@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 from podwright.server import (
+    container_attach,
     container_checkpoint,
     container_create,
     container_events,
+    container_exec,
     container_exec_sync,
     container_list,
     container_log,
@@ -25,6 +27,7 @@ from podwright.server import (
     sandbox_checkpoint,
     sandbox_list,
     sandbox_metrics,
+    sandbox_port_forward,
     sandbox_remove,
     sandbox_run,
     sandbox_stats,
@@ -57,6 +60,9 @@ HANDLERS: Mapping[str, Unary | Streaming] = {
     "UpdateContainerResources": container_update.update_resources,
     "ReopenContainerLog": container_log.reopen,
     "ExecSync": container_exec_sync.exec_sync,
+    "Exec": container_exec.exec_container,
+    "Attach": container_attach.attach,
+    "PortForward": sandbox_port_forward.port_forward,
     "ContainerStats": container_stats.container_stats,
     "ListContainerStats": container_stats.list_container_stats,
     "StreamContainerStats": container_stats.stream_container_stats,

@@ -1,0 +1,124 @@
+"""Exec: a command in a running container, with its streams.
+
+It ends by itself, with its container, or when its client leaves. In the last case it is hung up as by a terminal:
+SIGHUP to its process group, so that what was put into the background on purpose (nohup) goes on, while a command that
+nobody reads any more does not stay behind. One that is still there after HANG_UP_SECONDS is killed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+from podwright.core import exec_process
+from podwright.core.exec_process import Described
+from podwright.core.runtime import Runtime
+from podwright.oci import execution
+from podwright.oci.execution import Execution, Wanted
+from podwright.state.records import Container
+from podwright.trace import step
+
+logger = logging.getLogger(__name__)
+
+HANG_UP_SECONDS = 5.0
+DRAIN_SECONDS = 1.0
+"""How long the output is still read after the command's end where a child of it holds it open."""
+
+
+class ExecSession:
+    """A command that runs. `end` must be called."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        container: Container,
+        command: Sequence[str],
+        described: Described,
+        running: Execution,
+    ) -> None:
+        self.stdin = running.stdin
+        self.stdout = running.stdout
+        self.stderr = running.stderr
+        self.resize = running.resize
+        self._runtime = runtime
+        self._container = container
+        self._command = command
+        self._described = described
+        self._running = running
+
+    async def wait(self) -> int:
+        """The exit code, once the command has ended; the output may then be read to its end.
+
+        Raises as exec_process.not_run does if the command could not be run.
+        """
+        code = await self._running.wait()
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.end_soon(DRAIN_SECONDS)
+        if self._described.pid() is None:
+            words = execution.read_log(self._described.log_file) or f"the OCI runtime ended with status {code}"
+            raise exec_process.not_run(self._container, self._command, words)
+        return code
+
+    async def end(self) -> None:
+        """Ends the command if it still runs, and releases everything. Not to be cancelled."""
+        self._running.close_streams()
+        waiting = asyncio.ensure_future(self._running.wait())
+        try:
+            ended, _ = await asyncio.wait({waiting}, timeout=0)
+            if not ended:
+                await self._hang_up(waiting)
+        finally:
+            waiting.cancel()
+            self._running.close()
+            await asyncio.to_thread(exec_process.forget, self._described)
+
+    async def _hang_up(self, waiting: "asyncio.Future[int]") -> None:
+        with step("container.exec_hang_up", self._container.id):
+            pid = self._described.pid()
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(os.getpgid(pid), signal.SIGHUP)
+                await asyncio.wait({waiting}, timeout=HANG_UP_SECONDS)
+            if not waiting.done():
+                await asyncio.to_thread(exec_process.kill, self._runtime, self._container, self._described.mark)
+
+
+async def start(
+    runtime: Runtime,
+    container: Container,
+    command: Sequence[str],
+    wanted: Wanted,
+    size: Mapping[str, int] | None = None,
+) -> ExecSession:
+    """Runs the command. `size` is the terminal's at the beginning: width and height.
+
+    Raises FailedPrecondition as exec_process.check does, Internal. A command that cannot be run is reported by
+    `ExecSession.wait`.
+    """
+    exec_process.check(container)
+    described = await asyncio.to_thread(exec_process.describe, runtime, container, command, tty=wanted.tty, size=size)
+    handler = runtime.handlers[container.facts.handler]
+    files = execution.Files(
+        process=described.process_file,
+        pid=described.pid_file,
+        log=described.log_file,
+        console=exec_process.console(runtime, described),
+    )
+    try:
+        with step("container.exec", container.id):
+            running = await execution.start(
+                handler.runtime,
+                handler.features,
+                container.id,
+                files,
+                wanted,
+                oom_score_adj=described.oom_score_adj,
+            )
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(exec_process.kill, runtime, container, described.mark))
+        await asyncio.shield(asyncio.to_thread(exec_process.forget, described))
+        raise
+    return ExecSession(runtime, container, command, described, running)

@@ -1,0 +1,227 @@
+"""A further process in a container, with its streams in our hands: the OCI runtime's `exec` without --detach.
+
+The program is our child, waits for the process, and ends with its exit code; no monitor is needed. Without a terminal
+the process gets our pipes. With one: crun makes it, gives it to us over a socket, and keeps out of the way; runc does
+so only with --detach, so there the program gets a terminal of ours and copies between the two. Owns the command lines
+and the descriptors; what may run where is core's.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import termios
+import tty
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from podwright.errors import DeadlineExceeded, Internal
+from podwright.kernel.nonblocking import Fd, pipe, readable
+from podwright.kernel.run import Running, spawn
+from podwright.oci.features import Features
+from podwright.oci.runtime import OciRuntime
+
+CONSOLE_SECONDS = 30.0
+"""How long the program may take to make a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which streams, or a terminal, which is stdin and stdout."""
+
+    tty: bool
+    stdin: bool
+    stdout: bool
+    stderr: bool
+
+
+class Execution:
+    """The process and its streams. `stdin` and `stdout` of a terminal are the same descriptor."""
+
+    def __init__(self, program: Running, streams: "_Streams") -> None:
+        self.stdin = streams.stdin
+        self.stdout = streams.stdout
+        self.stderr = streams.stderr
+        self._program = program
+        self._terminal = streams.terminal
+
+    def resize(self, winsize: bytes) -> None:
+        """Sets the size of the terminal, if there is one; `winsize` is the kernel's struct."""
+        if self._terminal is not None and self._terminal.fileno() >= 0:
+            with contextlib.suppress(OSError):  # EIO: the process has ended
+                fcntl.ioctl(self._terminal.fileno(), termios.TIOCSWINSZ, winsize)
+                self._program.signal(signal.SIGWINCH)
+
+    async def wait(self) -> int:
+        """The exit code of the process, 128 + n after signal n; or of the program, if it could not run it."""
+        status = await self._program.wait()
+        return status if status >= 0 else 128 - status
+
+    def close_streams(self) -> None:
+        """Closes our ends: the process reads an end of file, and cannot write any more."""
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+
+    def close(self) -> None:
+        """Closes everything; kills the program, but not the process, if they still run."""
+        self.close_streams()
+        self._program.close()
+
+
+@dataclass(slots=True)
+class _Streams:
+    """Our ends."""
+
+    stdin: Fd | None = None
+    stdout: Fd | None = None
+    stderr: Fd | None = None
+    terminal: Fd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the program reads and writes; see core/exec_process.py."""
+
+    process: str
+    pid: str
+    log: str
+    console: str
+    """A path for a socket, which must be short."""
+
+
+async def start(
+    runtime: OciRuntime,
+    features: Features,
+    container_id: str,
+    files: Files,
+    wanted: Wanted,
+    *,
+    oom_score_adj: int | None,
+) -> Execution:
+    """Runs the process that `files` describes. Raises Internal if the program does not start.
+
+    A process that could not be run shows when the program has ended without writing the pid file.
+    """
+    command = [
+        *(runtime.program, *runtime.arguments(), f"--log={files.log}", "--log-format=json", "exec"),
+        *(f"--process={files.process}", f"--pid-file={files.pid}"),
+    ]
+    if not wanted.tty:
+        return await _with_pipes([*command, container_id], wanted, oom_score_adj)
+    if features.hands_over_console:
+        command.append(f"--console-socket={files.console}")
+        return await _with_console([*command, container_id], files.console, oom_score_adj)
+    return await _with_terminal([*command, container_id], oom_score_adj)
+
+
+async def _with_pipes(command: list[str], wanted: Wanted, oom_score_adj: int | None) -> Execution:
+    ours = _Streams()
+    theirs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    try:
+        for name in theirs:
+            if getattr(wanted, name):
+                reading, writing = pipe()
+                theirs[name] = reading if name == "stdin" else writing
+                setattr(ours, name, Fd(writing if name == "stdin" else reading))
+        program = await spawn(command, **theirs, oom_score_adj=oom_score_adj)
+    except BaseException:
+        _close(ours)
+        raise
+    finally:
+        for number in theirs.values():
+            if number >= 0:
+                os.close(number)
+    return Execution(program, ours)
+
+
+async def _with_console(command: list[str], path: str, oom_score_adj: int | None) -> Execution:
+    null = subprocess.DEVNULL
+    with _listening(path) as listener:
+        program = await spawn(command, stdin=null, stdout=null, stderr=null, oom_score_adj=oom_score_adj)
+        try:
+            terminal = await _first_of(_receive_terminal(listener), program)
+        except BaseException:
+            program.close()
+            raise
+    return Execution(program, _of_terminal(terminal))
+
+
+async def _with_terminal(command: list[str], oom_score_adj: int | None) -> Execution:
+    ours, theirs = os.openpty()
+    try:
+        tty.setraw(theirs)  # before the program does: what is typed meanwhile must not be echoed here as well
+        program = await spawn(command, stdin=theirs, stdout=theirs, stderr=theirs, oom_score_adj=oom_score_adj)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return Execution(program, _of_terminal(ours))
+
+
+def _of_terminal(number: int | None) -> _Streams:
+    if number is None:
+        return _Streams()
+    terminal = Fd(number)
+    return _Streams(stdin=terminal, stdout=terminal, terminal=terminal)
+
+
+@contextlib.contextmanager
+def _listening(path: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        try:
+            listener.listen(1)
+            listener.setblocking(False)
+            yield listener
+        finally:
+            os.unlink(path)
+
+
+async def _receive_terminal(listener: socket.socket) -> int:
+    connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+    with connection:
+        await readable(connection.fileno())
+        _, numbers, _, _ = socket.recv_fds(connection, 4096, 1)
+    if not numbers:
+        raise Internal("the OCI runtime handed over no terminal")
+    os.set_inheritable(numbers[0], False)
+    return numbers[0]
+
+
+async def _first_of(receiving: Coroutine[Any, Any, int], program: Running) -> int | None:
+    """The terminal, or None if the program has ended without one: `wait` will tell why."""
+    terminal = asyncio.ensure_future(receiving)
+    ended = asyncio.ensure_future(program.wait())
+    try:
+        await asyncio.wait({terminal, ended}, timeout=CONSOLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if terminal.done():
+            return terminal.result()
+        if ended.done():
+            return None
+        raise DeadlineExceeded(f"the OCI runtime made no terminal within {CONSOLE_SECONDS:.0f} seconds")
+    finally:
+        terminal.cancel()
+        ended.cancel()
+
+
+def _close(streams: _Streams) -> None:
+    for stream in (streams.stdin, streams.stdout, streams.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def read_log(path: str) -> str:
+    """The errors in a program's log; empty if there are none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = [json.loads(line) for line in file.read()[-8000:].splitlines() if line.startswith("{")]
+    except (FileNotFoundError, ValueError):
+        return ""
+    return "; ".join(str(line.get("msg", "")).strip() for line in lines if line.get("level") in ("error", "fatal"))
