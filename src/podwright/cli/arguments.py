@@ -135,9 +135,26 @@ def _running(commands: "_Commands[argparse.ArgumentParser]") -> None:
     execute = _command(
         commands, "exec", "execute:execute", "run a command in a container", passes_status=True, timeout=False
     )
+    _streams(execute)
     execute.add_argument("name", metavar="NAME")
     execute.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="after -- if it has flags")
     execute.add_argument("--timeout", dest="limit", type=int, default=0, metavar="SECONDS", help="kill it after these")
+
+    attach = _command(commands, "attach", "execute:attach", "connect to what a container runs", passes_status=True)
+    _streams(attach)
+    attach.add_argument("name", metavar="NAME", help="with -t, Ctrl-P Ctrl-Q leaves it alone again")
+
+    forward = _command(commands, "port-forward", "forward:port_forward", "lead ports of this machine to a pod's")
+    forward.add_argument("--address", default="127.0.0.1", help="where to listen (127.0.0.1)")
+    forward.add_argument("name", metavar="POD")
+    forward.add_argument(
+        "ports", metavar="[LOCAL:]REMOTE", nargs="+", help="LOCAL is REMOTE if not given, and any if empty"
+    )
+
+
+def _streams(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-i", "--stdin", action="store_true", help="pass standard input on")
+    command.add_argument("-t", "--tty", action="store_true", help="with a terminal")
 
 
 def _images(commands: "_Commands[argparse.ArgumentParser]") -> None:
