@@ -43,9 +43,11 @@ def test_mount_points_with_odd_names_are_read_as_they_are(tmp_path: Path) -> Non
     privately(work)
 
 
-def test_overlay_takes_more_layers_than_absolute_names_would_allow(tmp_path: Path) -> None:
-    count = 300
-    for number in range(count):
+@pytest.mark.parametrize("first", [0, 10_000_000], ids=["within a page", "longer than a page"])
+def test_overlay_takes_as_many_layers_as_an_image_may_have(tmp_path: Path, first: int) -> None:
+    count = 499
+    numbers = range(first, first + count)
+    for number in numbers:
         (tmp_path / f"layers/{number}/fs").mkdir(parents=True)
         (tmp_path / f"layers/{number}/fs/{number}").touch()
     for name in ("upper", "work", "merged"):
@@ -55,7 +57,7 @@ def test_overlay_takes_more_layers_than_absolute_names_would_allow(tmp_path: Pat
         mounts.overlay(
             str(tmp_path / "merged"),
             base=str(tmp_path / "layers"),
-            lowerdirs=[f"{number}/fs" for number in range(count)],
+            lowerdirs=[f"{number}/fs" for number in numbers],
             upperdir=str(tmp_path / "upper"),
             workdir=str(tmp_path / "work"),
         )
@@ -67,6 +69,20 @@ def test_overlay_takes_more_layers_than_absolute_names_would_allow(tmp_path: Pat
     privately(work)
     assert os.getcwd() == here
     assert (tmp_path / "upper/new").exists()
+
+
+def test_overlay_without_an_upper_directory_cannot_be_written(tmp_path: Path) -> None:
+    for name in ("layers/1", "layers/0", "merged"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "layers/1/file").touch()
+
+    def work() -> None:
+        mounts.overlay(str(tmp_path / "merged"), base=str(tmp_path / "layers"), lowerdirs=["1", "0"])
+        assert os.listdir(tmp_path / "merged") == ["file"]
+        with pytest.raises(OSError, match="Read-only"):
+            (tmp_path / "merged/file").write_text("x")
+
+    privately(work)
 
 
 def test_options_longer_than_a_page_are_refused_and_not_cut(tmp_path: Path) -> None:

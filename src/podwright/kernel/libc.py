@@ -29,6 +29,10 @@ OPEN_TREE_CLONE = 0x1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
 MOUNT_ATTR_IDMAP = 0x00100000
+FSOPEN_CLOEXEC = 0x1
+FSMOUNT_CLOEXEC = 0x1
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
 
 # include/uapi/linux/sched.h
 CLONE_FS = 0x00000200
@@ -57,6 +61,9 @@ IN_MOVED_TO = 0x80
 # Numbers since 424 are the same on every architecture but alpha (scripts/syscall.tbl).
 _NR_OPEN_TREE = 428
 _NR_MOVE_MOUNT = 429
+_NR_FSOPEN = 430
+_NR_FSCONFIG = 431
+_NR_FSMOUNT = 432
 _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
 
@@ -139,6 +146,21 @@ def open_tree(dirfd: int, path: str, flags: int) -> int:
 def move_mount(from_fd: int, to_path: str) -> None:
     """move_mount(2) of the mount behind a file descriptor of open_tree."""
     _checked(_libc.syscall(_NR_MOVE_MOUNT, from_fd, b"", AT_FDCWD, _bytes(to_path), MOVE_MOUNT_F_EMPTY_PATH), to_path)
+
+
+def fsopen(fstype: str) -> int:
+    """fsopen(2). Returns a file descriptor of a file system that is being configured."""
+    return _checked(_libc.syscall(_NR_FSOPEN, _bytes(fstype), FSOPEN_CLOEXEC))
+
+
+def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None) -> None:
+    """fsconfig(2). The kernel takes values of up to 255 bytes."""
+    _checked(_libc.syscall(_NR_FSCONFIG, fd, command, _bytes(key), _bytes(value), 0), value)
+
+
+def fsmount(fd: int) -> int:
+    """fsmount(2) of a file system that was created. Returns a file descriptor for move_mount."""
+    return _checked(_libc.syscall(_NR_FSMOUNT, fd, FSMOUNT_CLOEXEC, 0))
 
 
 def mount_setattr(

@@ -93,22 +93,41 @@ def tmpfs(target: str, *, size: int, mode: int) -> None:
     libc.mount("shm", target, "tmpfs", flags, f"mode={mode:o},size={size}")
 
 
-def overlay(
-    target: str, *, base: str, lowerdirs: Sequence[str], upperdir: str, workdir: str, options: Iterable[str] = ()
-) -> None:
-    """An overlayfs at `target`. `lowerdirs` are relative to `base`, the topmost first, as in the kernel's option.
+def overlay(target: str, *, base: str, lowerdirs: Sequence[str], upperdir: str = "", workdir: str = "") -> None:
+    """An overlayfs at `target`; read-only without `upperdir`. `lowerdirs` are relative to `base`, the topmost first.
 
-    Relative names keep 127 layers and more within the one page that mount(2) takes; they are resolved by a thread of
-    its own, whose working directory is `base`.
+    Relative names keep hundreds of layers within the one page of options that mount(2) takes; they are resolved by a
+    thread of its own, whose working directory is `base`. What is longer takes fsconfig(2), which knows `lowerdir+`
+    since Linux 6.8.
     """
-    data = ",".join([f"lowerdir={':'.join(lowerdirs)}", f"upperdir={upperdir}", f"workdir={workdir}", *options])
+    writable = [("upperdir", upperdir), ("workdir", workdir)] if upperdir else []
+    data = ",".join(f"{key}={value}" for key, value in [("lowerdir", ":".join(lowerdirs)), *writable])
 
     def mount() -> None:
         libc.unshare(libc.CLONE_FS)
         os.chdir(base)
-        libc.mount("overlay", target, "overlay", 0, data)
+        if len(os.fsencode(data)) < os.sysconf("SC_PAGE_SIZE"):
+            libc.mount("overlay", target, "overlay", 0 if upperdir else libc.MS_RDONLY, data)
+        else:
+            _configured(target, "overlay", [*(("lowerdir+", name) for name in lowerdirs), *writable])
 
     in_thread_of_its_own(mount)
+
+
+def _configured(target: str, fstype: str, options: Iterable[tuple[str, str]]) -> None:
+    """Mounts a file system option by option."""
+    fd = libc.fsopen(fstype)
+    try:
+        for key, value in options:
+            libc.fsconfig(fd, libc.FSCONFIG_SET_STRING, key, value)
+        libc.fsconfig(fd, libc.FSCONFIG_CMD_CREATE)
+        made = libc.fsmount(fd)
+    finally:
+        os.close(fd)
+    try:
+        libc.move_mount(made, target)
+    finally:
+        os.close(made)
 
 
 def make_private(path: str) -> None:
