@@ -7,9 +7,9 @@ Rules:
 - Names are taken as if the layer were the root: "../../x" is "/x" (as containerd and umoci do).
 - An entry replaces an earlier one of its name; only directories are kept and get the new metadata.
 - Directories get their metadata last, since what is made in them changes it.
-- Whiteouts (OCI layer specification) become overlayfs's: a character device 0:0, or trusted.overlay.opaque.
+- What a layer hides of those below it is for whiteouts.py.
 - A layer may leave out directories that a layer below it has. They are made here and reported as implicit; whoever
-  stacks the layers has to find out whether that is right (layers.py).
+  stacks the layers has to find out whether that is right (stack.py).
 """
 
 import errno
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from podwright.errors import InvalidArgument
+from podwright.images.whiteouts import Whiteouts, opened, remove
 from podwright.wire import tar
 from podwright.wire.tar import Content, Entry
 
@@ -26,7 +27,7 @@ WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _OVERLAY_XATTR = b"trusted.overlay."
-_OPAQUE_XATTR = b"trusted.overlay.opaque"
+_USER_XATTR = b"user."
 _MOST_OPEN = 48
 _DIRECTORY_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,22 +48,16 @@ class Limits(NamedTuple):
 class LayerWriter:
     """Takes what a TarReader gives, in its order; `finish` it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, whiteouts: Whiteouts) -> None:
         self._limits = limits
+        self._whiteouts = whiteouts
         self._bytes = 0
         self._entries = 0
         self._directories: dict[bytes, Entry] = {}
-        self._opaque: set[bytes] = set()
-        self.implicit: set[bytes] = set()
+        self.implicit: set[bytes] = {b""}
         """Directories that no entry described, without leading slash; b"" is the root."""
         self._open: dict[bytes, int] = {}
         self._file: tuple[int, Entry] | None = None
-        self.implicit.add(b"")
-
-    @property
-    def opaque_root(self) -> bool:
-        """Whether the layer hides all below it."""
-        return b"" in self._opaque
 
     def take(self, events: Iterator[Entry | Content]) -> None:
         """Writes entries and contents. Raises InvalidArgument, NeedsParents, OSError."""
@@ -75,10 +70,9 @@ class LayerWriter:
     def finish(self) -> None:
         """Closes the last file and gives directories their metadata."""
         self._end_file()
+        self._whiteouts.finish()
         for path, entry in self._directories.items():
             self._finish_directory(path, entry)
-        for path in self._opaque - {b""}:
-            os.setxattr(b"/" + path, _OPAQUE_XATTR, b"y")
         self._close_directories()
 
     # ---- one entry
@@ -104,6 +98,7 @@ class LayerWriter:
                 except FileExistsError:
                     self._remove(path, self._directory(parent), name, by_directory=entry.kind == tar.DIRECTORY)
                     self._make(entry, path, self._directory(parent), name)
+                self._whiteouts.made(path)
         except OSError as error:
             error.filename = entry.name.decode(errors="backslashreplace")
             raise
@@ -118,7 +113,7 @@ class LayerWriter:
             case tar.LINK:
                 _make_link(entry, path, parent, name)
             case _:
-                _make_special(entry, parent, name)
+                _make_special(entry, parent, name, owned=self._whiteouts.owned_by_root)
 
     def _root(self, entry: Entry) -> None:
         if entry.kind != tar.DIRECTORY:
@@ -158,31 +153,22 @@ class LayerWriter:
         try:
             if entry.size and os.fstat(fd).st_size != entry.size:
                 os.ftruncate(fd, entry.size)  # it ends in a hole
-            _describe(fd, entry)
+            _describe(fd, entry, owned=self._whiteouts.owned_by_root)
         finally:
             os.close(fd)
 
     def _too_large(self) -> InvalidArgument:
         return InvalidArgument(f"the layer has more than {self._limits.bytes} bytes")
 
-    # ---- whiteouts
-
     def _whiteout(self, parent: bytes, name: bytes) -> None:
-        if name == _OPAQUE:
-            if parent:
-                self._directory(parent)
-            self._opaque.add(parent)
-            return
         hidden = name[len(WHITEOUT) :]
         if hidden in (b"", b".", b".."):
             raise InvalidArgument(f"{parent + b'/' + name!r} is no whiteout of anything")
-        fd = self._directory(parent)
-        try:
-            os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
-        except FileExistsError:
-            # A whiteout is about the layers below; what this layer has of that name stays.
-            if stat.S_ISDIR(os.stat(hidden, dir_fd=fd, follow_symlinks=False).st_mode):
-                self._opaque.add(parent + b"/" + hidden if parent else hidden)
+        directory = self._directory(parent)
+        if name == _OPAQUE:
+            self._whiteouts.hide_all(parent)
+        else:
+            self._whiteouts.hide(directory, parent, hidden)
 
     # ---- directories
 
@@ -197,6 +183,7 @@ class LayerWriter:
             if len(self._open) >= _MOST_OPEN:
                 self._close_directories()
             self._open[path] = fd
+            self._whiteouts.entered(path, fd)
         return fd
 
     def _make_missing(self, path: bytes) -> int:
@@ -212,8 +199,9 @@ class LayerWriter:
                     continue
                 os.unlink(so_far)
                 os.mkdir(so_far, 0o755)
-                self._opaque.add(so_far[1:])
+                self._whiteouts.uncovered(so_far[1:])
             self.implicit.add(so_far[1:])
+            self._whiteouts.made(so_far[1:])
         return os.open(real, _DIRECTORY_FLAGS)
 
     def _close_directories(self) -> None:
@@ -223,48 +211,27 @@ class LayerWriter:
 
     def _finish_directory(self, path: bytes, entry: Entry) -> None:
         parent, _, name = path.rpartition(b"/")
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(name, flags, dir_fd=self._directory(parent)) if name else os.open(b"/", flags)
+            with opened(name, self._directory(parent)) if name else opened(b"/") as fd:
+                os.fchmod(fd, entry.mode)
+                _describe(fd, entry, owned=self._whiteouts.owned_by_root)
         except (FileNotFoundError, NotADirectoryError):
-            return  # a later entry took its place
-        try:
-            os.fchmod(fd, entry.mode)
-            _describe(fd, entry)
-        finally:
-            os.close(fd)
+            pass  # a later entry took its place
 
     def _remove(self, path: bytes, parent: int, name: bytes, *, by_directory: bool) -> None:
         """Makes room for another entry of this name."""
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if not stat.S_ISDIR(found.st_mode):
-            os.unlink(name, dir_fd=parent)
-            if by_directory and _is_whiteout(found):
-                self._opaque.add(path)
-        else:
-            _remove_tree(parent, name)
+        remove(parent, name)
+        self._whiteouts.gone(path)
+        if by_directory and _is_whiteout(found):
+            self._whiteouts.uncovered(path)
+        if stat.S_ISDIR(found.st_mode):
             inside = path + b"/"
             gone = {other for other in self._directories if other == path or other.startswith(inside)}
             self._directories = {other: entry for other, entry in self._directories.items() if other not in gone}
             self.implicit -= {other for other in self.implicit if other == path or other.startswith(inside)}
-            self._opaque -= {other for other in self._opaque if other == path or other.startswith(inside)}
         if stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode):
             self._close_directories()  # names may mean other directories now
-
-
-def _remove_tree(parent: int, name: bytes) -> None:
-    """As rm -r. Recursive: a tree too deep for it ends the worker, and with it the layer."""
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
-        for child in os.listdir(fd):
-            inside = os.fsencode(child)
-            if stat.S_ISDIR(os.stat(inside, dir_fd=fd, follow_symlinks=False).st_mode):
-                _remove_tree(fd, inside)
-            else:
-                os.unlink(inside, dir_fd=fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=parent)
 
 
 def _normal(name: bytes) -> bytes:
@@ -295,8 +262,8 @@ def _make_link(entry: Entry, path: bytes, parent: int, name: bytes) -> None:
         raise NeedsParents(f"{entry.name!r} is a hard link to {entry.target!r}, which the layer has not") from None
 
 
-def _make_special(entry: Entry, parent: int, name: bytes) -> None:
-    """Symbolic links, pipes and devices."""
+def _make_special(entry: Entry, parent: int, name: bytes, *, owned: bool) -> None:
+    """Symbolic links, pipes and devices; `owned` as for _describe."""
     match entry.kind:
         case tar.SYMLINK:
             os.symlink(entry.target, name, dir_fd=parent)
@@ -306,7 +273,7 @@ def _make_special(entry: Entry, parent: int, name: bytes) -> None:
             os.mknod(name, stat.S_IFCHR | entry.mode, os.makedev(entry.major, entry.minor), dir_fd=parent)
         case _:
             os.mknod(name, stat.S_IFBLK | entry.mode, os.makedev(entry.major, entry.minor), dir_fd=parent)
-    if entry.uid or entry.gid:
+    if entry.uid or entry.gid or not owned:
         os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
     if entry.xattrs:
         os.fchdir(parent)
@@ -314,9 +281,12 @@ def _make_special(entry: Entry, parent: int, name: bytes) -> None:
     os.utime(name, ns=_times(entry), dir_fd=parent, follow_symlinks=False)
 
 
-def _describe(fd: int, entry: Entry) -> None:
-    """Owner, then mode (which chown(2) changes), then xattrs (file capabilities, which it removes), then times."""
-    if entry.uid or entry.gid:
+def _describe(fd: int, entry: Entry, *, owned: bool) -> None:
+    """Owner, then mode (which chown(2) changes), then xattrs (file capabilities, which it removes), then times.
+
+    `owned` says that root is the owner now.
+    """
+    if entry.uid or entry.gid or not owned:
         os.fchown(fd, entry.uid, entry.gid)
     if entry.mode & 0o7000:
         os.fchmod(fd, entry.mode)
@@ -336,7 +306,8 @@ def _set_xattrs(target: int | bytes, entry: Entry) -> None:
             else:
                 os.setxattr(target, key, value, follow_symlinks=False)
         except OSError as error:
-            if error.errno != errno.ENOTSUP:
+            # user.* is for files and directories only
+            if error.errno != errno.ENOTSUP and not (error.errno == errno.EPERM and key.startswith(_USER_XATTR)):
                 raise
 
 

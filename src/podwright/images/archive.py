@@ -10,18 +10,18 @@ import json
 import logging
 import os
 import tarfile
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import Protocol
 
 from podwright.errors import InvalidArgument, NotFound
+from podwright.images import stack
+from podwright.images.disk import room_for
 from podwright.images.inflate import PIECE, Blob, open_layer
 from podwright.images.layers import Layers
 from podwright.images.pull import Pulled
 from podwright.images.registry import digest_of
-from podwright.images.tasks import together
-from podwright.images.unpack import Feed, Packed, Source, Unpacked, Unpacker
+from podwright.images.unpack import Below, Feed, Packed, Source, Unpacked, Unpacker
 from podwright.wire import manifest, reference
 from podwright.wire.manifest import Descriptor, Manifest
 from podwright.wire.platform import Platform
@@ -65,10 +65,12 @@ class _Files(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Directory:
     path: str
+    """Without symbolic links in it."""
 
     def source(self, name: str) -> Source | None:
-        path = os.path.join(self.path, name)
-        return Source(path, os.path.getsize(path)) if os.path.isfile(path) else None
+        path = os.path.realpath(os.path.join(self.path, name))
+        inside = path.startswith(self.path.rstrip("/") + "/")  # names come from the documents in there
+        return Source(path, os.path.getsize(path)) if inside and os.path.isfile(path) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,48 +94,43 @@ class _Tar:
 
 @contextlib.asynccontextmanager
 async def open_archive(
-    path: str, temporary: str, unpacker: Unpacker, machine: Platform, *, name: str, config: bytes
+    path: str, layers: Layers, unpacker: Unpacker, machine: Platform, *, name: str, config: bytes
 ) -> AsyncIterator[list[Found]]:
-    """The images of a file or directory; usable until the end of the block.
+    """The images of a file or directory; usable until the end of the block. `name` is for images that do not bring
+    their own.
 
-    `temporary` is a directory for what has to be written meanwhile. `name` is for images that do not bring their own.
-    Raises NotFound, InvalidArgument.
+    Raises NotFound, InvalidArgument, ResourceExhausted.
     """
     if not await asyncio.to_thread(os.path.exists, path):
         raise NotFound(f"there is no file {path!r} to load images from")
-    with contextlib.ExitStack() as stack:
-        files = await asyncio.to_thread(_open, path, temporary, stack)
+    with layers.scratch() as scratch:
+        files = await asyncio.to_thread(_open, path, scratch)
         if files is not None:
             yield await asyncio.to_thread(_read, files, path, machine, name)
-            return
-        output = await asyncio.to_thread(_temporary, temporary, "rootfs-", stack)
-        packed = await unpacker.pack(path, output.name, layer=False)
-        yield [_from_directory(output.name, packed, machine, name, config)]
+        else:
+            packed = await unpacker.pack(path, scratch, layer=False)
+            yield [_from_directory(scratch, packed, machine, name, config)]
 
 
-def _temporary(directory: str, prefix: str, stack: contextlib.ExitStack) -> IO[bytes]:
-    return stack.enter_context(tempfile.NamedTemporaryFile(dir=directory, prefix=prefix))
-
-
-def _open(path: str, temporary: str, stack: contextlib.ExitStack) -> _Files | None:
+def _open(path: str, scratch: str) -> _Files | None:
     """The files of an archive; None for a directory that is none, but may be a root file system."""
     if not os.path.isdir(path):
-        return _open_tar(path, temporary, stack)
-    files = _Directory(path)
+        return _open_tar(path, scratch)
+    files = _Directory(os.path.realpath(path))
     return files if files.source("index.json") or files.source("manifest.json") else None
 
 
-def _open_tar(path: str, temporary: str, stack: contextlib.ExitStack) -> _Tar:
-    """Lists an archive; one that is compressed is inflated to a file first."""
+def _open_tar(path: str, scratch: str) -> _Tar:
+    """Lists an archive; one that is compressed is inflated into the file `scratch` first."""
     with open(path, "rb") as file:
-        blob = Blob(file.fileno(), 0, os.path.getsize(path), "sha256", lambda _there: os.path.getsize(path))
+        size = os.path.getsize(path)
+        blob = Blob(file.fileno(), 0, size, "sha256", lambda _there: size)
         inside = open_layer(blob)
         if inside is not blob:
-            output = _temporary(temporary, "archive-", stack)
-            while data := inside.read(PIECE):
-                output.write(data)
-            output.flush()
-            path = output.name
+            with room_for(f"what {path!r} holds"), open(scratch, "wb") as output:
+                while data := inside.read(PIECE):
+                    output.write(data)
+            path = scratch
     members: dict[str, tarfile.TarInfo] = {}
     try:
         with tarfile.open(path, "r:") as archive:
@@ -276,26 +273,29 @@ async def load(found: Found, layers: Layers, unpacker: Unpacker, machine: Platfo
     for text in found.names:
         name = reference.parse(text)
         names.update(filter(None, (name.tagged(), name.digested(found.digest or name.digest) if found.digest else "")))
-    with layers.held(config.diff_ids):
-        async with together() as group:
-            for diff_id, blob in zip(config.diff_ids, found.layers, strict=True):
-                group.create_task(_unpack(diff_id, blob, layers, unpacker))
-        await asyncio.shield(record(Pulled(image_id, config, found.raw_config, found.digest, config.diff_ids), names))
+    blobs = dict(zip(config.diff_ids, found.layers, strict=True))
+
+    async def obtain(key: str, diff_id: str, below: Below | None) -> None:
+        await _unpack(key, diff_id, blobs[diff_id], below, layers, unpacker)
+
+    with layers.held([*config.diff_ids, *stack.chain_keys(config.diff_ids)]):
+        keys = await stack.bring(layers, config.diff_ids, obtain)
+        await asyncio.shield(record(Pulled(image_id, config, found.raw_config, found.digest, keys), names))
     return image_id
 
 
-async def _unpack(diff_id: str, blob: _Blob, layers: Layers, unpacker: Unpacker) -> None:
+async def _unpack(key: str, diff_id: str, blob: _Blob, below: Below | None, layers: Layers, unpacker: Unpacker) -> None:
     async def make(directory: str) -> Unpacked:
         algorithm = blob.digest.partition(":")[0] or "sha256"
         where = blob.source
         source = Source(where.path, where.size, where.offset, algorithm, diff_id.partition(":")[0])
         feed = Feed(where.size)
         feed.advance(where.size)
-        unpacked = await unpacker.unpack(source, directory, feed, lambda _used: None)
+        unpacked = await unpacker.unpack(source, directory, feed, lambda _used: None, below)
         if blob.digest and unpacked.digest != blob.digest:
             raise InvalidArgument(f"layer {blob.digest} has the digest {unpacked.digest}")
         if unpacked.diff_id != diff_id:
             raise InvalidArgument(f"the layer unpacks to {unpacked.diff_id}, not to {diff_id}")
         return unpacked
 
-    await layers.obtain(diff_id, make)
+    await layers.obtain(key, make)

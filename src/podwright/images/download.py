@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection
 
-from podwright.errors import ResourceExhausted
+from podwright.images.disk import room_for
 from podwright.images.model import ImageSettings
 from podwright.images.registry import Fetch, Lie, Registry, Turns
 from podwright.images.tasks import together
@@ -95,12 +95,8 @@ class Download:
 
         Cancelled, it leaves what it has for the next try.
         """
-        try:
+        with room_for(f"{self.descriptor.digest} in {self.path!r}"):
             await self._run(liars)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise ResourceExhausted(f"no space left for {self.descriptor.digest} in {self.path!r}") from error
-            raise
 
     async def _run(self, liars: Collection[Host]) -> None:
         helpers = min(self._settings.connections_per_layer, len(self._pieces)) - 1

@@ -4,6 +4,7 @@ The files have the layout and the meaning that containerd gave them; they are re
 hosts.toml, *.crt, *.cert and *.key beside it are taken as Docker takes them.
 """
 
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 
 from podwright.errors import FailedPrecondition
 from podwright.images.model import ImageSettings
+
+logger = logging.getLogger(__name__)
 
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
@@ -128,8 +131,8 @@ def parse(table: Table, registry: str, directory: str, settings: ImageSettings) 
 
 
 def _endpoint(url: str, options: Table, directory: str) -> Endpoint:
-    if unknown := set(options) - _KEYS:
-        raise ValueError(f"{min(unknown)!r} of {url!r} is no known key")
+    if unknown := set(options) - _KEYS:  # of a newer containerd, it may be
+        logger.warning("%s: %r of %r is no known key: ignored", directory, min(unknown), url)
     capabilities = options.get("capabilities", ["pull", "resolve"])
     if not isinstance(capabilities, list) or not set(capabilities) <= {"pull", "resolve", "push"}:
         raise ValueError(f"capabilities of {url!r} must be a list of pull, resolve, push")

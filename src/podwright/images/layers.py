@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
@@ -22,6 +23,7 @@ import msgspec
 
 from podwright.clock import now_ns
 from podwright.errors import Internal
+from podwright.images.disk import room_for
 from podwright.images.model import ImageSettings
 from podwright.images.tasks import SingleFlight
 from podwright.images.unpack import Unpacked
@@ -177,11 +179,12 @@ class Layers:
         number, self._next = self._next, self._next + 1
         staged = os.path.join(self._staging, str(number))
         try:
-            os.makedirs(os.path.join(staged, "fs"), mode=0o755)
-            os.chmod(staged, 0o700)
-            facts = await make(os.path.join(staged, "fs"))
-            with step("image.sync", key):
-                await self._sync.sync()
+            with room_for(f"the layer {key}"):
+                os.makedirs(os.path.join(staged, "fs"), mode=0o755)
+                os.chmod(staged, 0o700)
+                facts = await make(os.path.join(staged, "fs"))
+                with step("image.sync", key):
+                    await self._sync.sync()
         except BaseException:
             await asyncio.shield(remove_trees([staged]))
             raise
@@ -248,6 +251,16 @@ class Layers:
             yield os.path.join(self.partial, name)
         finally:
             self._fetching.discard(name)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[str]:
+        """The path of a file that is needed for the block only, and is worthless after a crash."""
+        path = os.path.join(self._staging, f"scratch-{secrets.token_hex(8)}")
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     def forget_blobs(self, *, age: float) -> None:
         """Removes what is left of blobs that nobody has been fetching for `age` seconds. Blocking."""

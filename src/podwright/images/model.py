@@ -61,6 +61,9 @@ class ImageSettings:
     """Bytes a second: a connection that is slower for `stall_seconds` is given up and resumed."""
     attempts: int = 5
     """Rounds through all hosts of a registry without a byte gained."""
+    first_pause: float = 0.25
+    """Seconds after the first round; doubled after each further one."""
+    longest_pause: float = 8
     resumable_seconds: float = 24 * 3600
     """How long pieces of unfinished pulls are kept."""
 

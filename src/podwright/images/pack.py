@@ -58,13 +58,14 @@ class _Packer:
         self._seen: dict[tuple[int, int], str] = {}
 
     def pack(self, root: str) -> None:
-        """Writes all of a directory, itself as "./"."""
+        """Writes all of a directory, itself as "./", but nothing of other file systems mounted in it."""
         stack = [(root, "./")]
+        device = os.lstat(root).st_dev
         while stack:
             path, name = stack.pop()
             self._add(path, name)
             found = os.lstat(path)
-            if stat.S_ISDIR(found.st_mode):
+            if stat.S_ISDIR(found.st_mode) and found.st_dev == device:
                 if self._layer and _xattrs(path).get(_OPAQUE_XATTR) == b"y":
                     self._archive.addfile(_empty(name + _OPAQUE, found))
                 for child in sorted(os.listdir(path), reverse=True):

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from podwright.clock import now_ns
@@ -22,13 +22,13 @@ from podwright.errors import (
     Unauthenticated,
     Unavailable,
 )
+from podwright.images import stack
 from podwright.images.download import Download
 from podwright.images.layers import Layers
 from podwright.images.model import Credentials, ImageSettings, LayerProgress, PullProgress
 from podwright.images.registry import Document, Http, Registry
-from podwright.images.tasks import together
 from podwright.images.transport import Host
-from podwright.images.unpack import Feed, Source, Unpacked, Unpacker
+from podwright.images.unpack import Below, Feed, Source, Unpacked, Unpacker
 from podwright.trace import step
 from podwright.wire import manifest
 from podwright.wire.manifest import Descriptor, ImageConfig, Manifest
@@ -54,6 +54,16 @@ class _LayerState:
         got = size if self.done else self.download.done if self.download else 0
         state = "done" if self.done else "unpacking" if self.unpacked else "downloading" if self.download else "waiting"
         return LayerProgress(self.descriptor.digest, state, got, size if self.done else self.unpacked, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A layer that is missing."""
+
+    diff_id: str
+    below: Below | None
+    """What it has to be unpacked on top of, if it cannot stand alone."""
+    state: _LayerState
 
 
 @dataclass(slots=True)
@@ -122,22 +132,26 @@ class Puller:
                 raise InvalidArgument(
                     f"image {str(reference)!r} has {len(chosen.layers)} layers, but {len(config.diff_ids)} diff IDs"
                 )
-            with self._layers.held(config.diff_ids):
-                await self._fetch_all(registry, dict(zip(config.diff_ids, chosen.layers, strict=True)), state)
+            with self._layers.held([*config.diff_ids, *stack.chain_keys(config.diff_ids)]):
+                keys = await self._fetch_all(registry, config.diff_ids, chosen.layers, state)
                 state.stage = "recording"
-                await record(Pulled(chosen.config.digest, config, raw, top.digest, config.diff_ids))
+                await record(Pulled(chosen.config.digest, config, raw, top.digest, keys))
             return chosen.config.digest
         finally:
             registry.close()
 
-    async def _fetch_all(self, registry: Registry, wanted: Mapping[str, Descriptor], state: PullState) -> None:
-        states = {diff_id: _LayerState(descriptor) for diff_id, descriptor in wanted.items()}
+    async def _fetch_all(
+        self, registry: Registry, diff_ids: Sequence[str], descriptors: Sequence[Descriptor], state: PullState
+    ) -> tuple[str, ...]:
+        states = {diff_id: _LayerState(one) for diff_id, one in zip(diff_ids, descriptors, strict=True)}
         state.layers = list(states.values())
         state.stage = "fetching"
+
+        async def obtain(key: str, diff_id: str, below: Below | None) -> None:
+            await self._layer(registry, key, _Wanted(diff_id, below, states[diff_id]))
+
         with step("image.fetch", state.reference):
-            async with together() as group:
-                for diff_id, layer in states.items():
-                    group.create_task(self._layer(registry, diff_id, layer))
+            return await stack.bring(self._layers, diff_ids, obtain)
 
     async def _manifest(self, registry: Registry, version: str) -> tuple[Document, Manifest]:
         """What the reference means, and the manifest for this machine that it leads to."""
@@ -149,20 +163,20 @@ class Puller:
             document = await registry.manifest(manifest.choose(found, self._machine).digest)
         raise InvalidArgument(f"image {str(registry.reference)!r}: indexes are nested deeper than {_DEEPEST_INDEX}")
 
-    async def _layer(self, registry: Registry, diff_id: str, state: _LayerState) -> None:
-        """Brings one layer into the store."""
+    async def _layer(self, registry: Registry, key: str, wanted: _Wanted) -> None:
+        """Brings one layer into the store. Raises NeedsParents."""
         liars: set[Host] = set()
         ours = False
 
         async def make(directory: str) -> Unpacked:
             nonlocal ours
             ours = True
-            return await self._fetch(registry, diff_id, state, directory, liars)
+            return await self._fetch(registry, wanted, directory, liars)
 
         while True:
             ours = False
             try:
-                await self._layers.obtain(diff_id, make)
+                await self._layers.obtain(key, make)
             except _WrongBytes as wrong:
                 logger.warning("pull of %s: %s", registry.reference, wrong)
             except (Unauthenticated, PermissionDenied, FailedPrecondition, InvalidArgument, NotFound, Unavailable):
@@ -170,22 +184,20 @@ class Puller:
                     raise
                 # Another pull's credentials, mirrors or blob were at fault: ours may do.
             else:
-                state.done = True
+                wanted.state.done = True
                 return
 
-    async def _fetch(
-        self, registry: Registry, diff_id: str, state: _LayerState, directory: str, liars: set[Host]
-    ) -> Unpacked:
+    async def _fetch(self, registry: Registry, wanted: _Wanted, directory: str, liars: set[Host]) -> Unpacked:
         """Downloads and unpacks. Raises _WrongBytes if it should be tried again, from other hosts or from the start."""
-        descriptor = state.descriptor
-        name = f"{descriptor.digest.partition(':')[2][:64]}.{diff_id.partition(':')[2][:16]}"
+        state, descriptor = wanted.state, wanted.state.descriptor
+        name = f"{descriptor.digest.partition(':')[2][:64]}.{wanted.diff_id.partition(':')[2][:16]}"
         with self._layers.blob(name) as path:
             feed = Feed(descriptor.size)
             download = Download(registry, descriptor, path, feed.advance, self._settings)
             state.download, state.unpacked = download, 0
             await asyncio.to_thread(download.prepare)
             try:
-                unpacked = await self._both(download, feed, diff_id, state, directory, liars)
+                unpacked = await self._both(download, feed, wanted, directory, liars)
             except _WrongBytes:
                 await asyncio.to_thread(os.unlink, path)
                 if not download.resumed:
@@ -194,23 +206,24 @@ class Puller:
                         raise InvalidArgument(f"blob {descriptor.digest} cannot be empty") from None
                 raise
             await asyncio.to_thread(os.unlink, path)
-            if unpacked.diff_id != diff_id:
-                raise InvalidArgument(f"layer {descriptor.digest} unpacks to {unpacked.diff_id}, not to {diff_id}")
+            if unpacked.diff_id != wanted.diff_id:
+                words = f"layer {descriptor.digest} unpacks to {unpacked.diff_id}, not to {wanted.diff_id}"
+                raise InvalidArgument(words)
             return unpacked
 
     async def _both(
-        self, download: Download, feed: Feed, diff_id: str, state: _LayerState, directory: str, liars: Collection[Host]
+        self, download: Download, feed: Feed, wanted: _Wanted, directory: str, liars: Collection[Host]
     ) -> Unpacked:
         """Downloads and unpacks at the same time."""
-        wanted = download.descriptor.digest
-        algorithm = wanted.partition(":")[0]
-        source = Source(download.path, download.descriptor.size, 0, algorithm, diff_id.partition(":")[0])
+        expected = download.descriptor.digest
+        algorithm = expected.partition(":")[0]
+        source = Source(download.path, download.descriptor.size, 0, algorithm, wanted.diff_id.partition(":")[0])
 
         def progress(used: int) -> None:
-            state.unpacked = used
+            wanted.state.unpacked = used
 
         fetching = asyncio.ensure_future(download.run(liars))
-        unpacking = asyncio.ensure_future(self._unpacker.unpack(source, directory, feed, progress))
+        unpacking = asyncio.ensure_future(self._unpacker.unpack(source, directory, feed, progress, wanted.below))
         try:
             await asyncio.wait({fetching, unpacking}, return_when=asyncio.FIRST_EXCEPTION)
             if fetching.done():
@@ -223,8 +236,8 @@ class Puller:
                 digest = await asyncio.to_thread(_digest, download.path, algorithm)
             else:
                 raise fault
-            if digest != wanted:
-                raise _WrongBytes(f"blob {wanted} from {', '.join(map(str, download.sources))} has digest {digest}")
+            if digest != expected:
+                raise _WrongBytes(f"blob {expected} from {', '.join(map(str, download.sources))} has digest {digest}")
             return unpacking.result()
         finally:
             fetching.cancel()

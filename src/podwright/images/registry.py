@@ -6,14 +6,15 @@ passing is, after the others, with growing pauses. Waits are the event loop's, r
 
 import asyncio
 import contextlib
+import contextvars
 import hashlib
 import logging
 import random
+import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import urllib3
 
@@ -37,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_FIRST_PAUSE = 0.25
-_LONGEST_PAUSE = 8.0
 _LONGEST_WAIT = 60.0
 """Seconds that a registry may ask us to wait (Retry-After)."""
 _SMALLEST_READ = 8 << 10
@@ -55,36 +54,30 @@ class Document:
 
 
 class Http:
-    """What all pulls share: threads for requests, and a limit on open connections."""
+    """What all pulls share: a limit on open connections, and how long one may say nothing."""
 
     def __init__(self, settings: ImageSettings) -> None:
         self.settings = settings
         self.slots = asyncio.Semaphore(settings.connections)
-        # More threads than connections: one whose connection was given up may linger until a time-out.
-        self._threads = ThreadPoolExecutor(settings.connections * 4, thread_name_prefix="podwright-http")
-
-    def close(self) -> None:
-        """Lets threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def run(self, work: Callable[..., T], *arguments: object) -> T:
-        """Runs `work` in one of the threads; a cancelled caller does not wait for it."""
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to ask
-        return await asyncio.shield(future)
 
     async def supervise(self, fetch: "Fetch") -> None:
         """Runs a fetch; gives it up when it stalls or the caller is cancelled. Raises as `Host.open`, and OSError."""
         loop = asyncio.get_running_loop()
         settings = self.settings
-        running = asyncio.ensure_future(self.run(fetch.run))
-        enough = settings.stall_rate * settings.stall_seconds
-        mark, since = 0, loop.time()
+        running = asyncio.ensure_future(_in_thread(fetch.run))
+        began = since = loop.time()
+        mark = 0
+        # Redirects, a token and the errors of either: a few answers, each of which may trickle.
+        patience = 4 * (settings.connect_seconds + settings.answer_seconds)
         try:
             while not running.done():
                 await asyncio.wait({running}, timeout=min(1.0, settings.stall_seconds / 4))
                 now = loop.time()
-                if not fetch.answered or fetch.received - mark >= enough:
+                if not fetch.answered:
+                    if now - began > patience and not running.done():
+                        raise Transient(f"{fetch}: no answer in {patience:.0f} s")
+                    since = now
+                elif fetch.received - mark >= settings.stall_rate * (now - since) or running.done():
                     mark, since = fetch.received, now
                 elif now - since >= settings.stall_seconds:
                     fetch.give_up(f"it stalls: {fetch.received - mark} bytes in {now - since:.0f} s")
@@ -94,6 +87,32 @@ class Http:
                 fetch.give_up("nobody waits for it any more")
                 running.cancel()
         running.result()
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Runs `work` in a thread that nobody waits for if the caller is cancelled: not even the end of the daemon."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(cast("T", result))
+        else:
+            done.set_exception(error)
+
+    def body() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as caught:  # noqa: BLE001  raised again in the caller's task
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(body,), name="podwright-http", daemon=True).start()
+    return await done
 
 
 class Sink(Protocol):
@@ -119,6 +138,9 @@ class Fetch:
         self.answered = False
         self.received = 0
 
+    def __str__(self) -> str:
+        return f"{self._host}{self._path}"
+
     def give_up(self, why: str) -> None:
         """Makes `run` end soon, with Transient; does nothing if it has ended."""
         self._given_up = self._given_up or why
@@ -142,7 +164,7 @@ class Fetch:
             self.answered = True
             complete = self._read(response)
         except (urllib3.exceptions.HTTPError, ValueError) as error:
-            raise Transient(f"{self._host}{self._path}: {self._why(error)}") from error
+            raise Transient(f"{self}: {self._why(error)}") from error
         finally:
             self._response = None
             self._sink.close()
@@ -160,7 +182,7 @@ class Fetch:
             before = time.monotonic()
             data = response.read(size, decode_content=False)
             if self._given_up:
-                raise Transient(f"{self._host}{self._path}: {self._given_up}")
+                raise Transient(f"{self}: {self._given_up}")
             if not data:
                 return True
             self.received += len(data)
@@ -207,9 +229,9 @@ class Registry:
         """Reads hosts.toml and looks up credentials. Raises FailedPrecondition, InvalidArgument."""
         settings = http.settings
         found = []
-        for endpoint in await http.run(hosts.endpoints, reference.registry, settings):
+        for endpoint in await asyncio.to_thread(hosts.endpoints, reference.registry, settings):
             account = await credentials.find(endpoint.host, reference.registry, reference.repository, given, settings)
-            host = await http.run(Host, endpoint, reference.registry, reference.repository, account, settings)
+            host = await asyncio.to_thread(Host, endpoint, reference.registry, reference.repository, account, settings)
             found.append(host)
         return cls(http, reference, found)
 
@@ -255,7 +277,7 @@ class Registry:
                 raise Lie(f"{host}{path}: the content has another digest")
             return memory
 
-        return await self.try_hosts(Turns(asked, self._http.settings.attempts), path, ask)
+        return await self.try_hosts(Turns(asked, self._http.settings), path, ask)
 
     async def fetch(self, fetch: Fetch) -> None:
         """Runs a fetch when a connection is free."""
@@ -264,7 +286,7 @@ class Registry:
 
     def turns(self, liars: Collection[Host] = ()) -> "Turns":
         """The hosts to ask for a blob, in their order, without those that have sent something else."""
-        turns = Turns([host for host in self._hosts if host.endpoint.pull], self._http.settings.attempts)
+        turns = Turns([host for host in self._hosts if host.endpoint.pull], self._http.settings)
         for host in liars:
             turns.refused(host, Lie(f"{host}: the blob has another digest"))
         return turns
@@ -291,10 +313,10 @@ class Lie(FailedPrecondition):
 class Turns:
     """Whose turn it is: hosts in their order, without those that refused, round after round."""
 
-    def __init__(self, hosts: list[Host], rounds: int) -> None:
+    def __init__(self, hosts: list[Host], settings: ImageSettings) -> None:
         self._left = list(hosts)
         self._last = hosts[-1] if hosts else None
-        self._rounds = rounds
+        self._settings = settings
         self._round = 0
         self._next = 0
         self._waits: dict[Host, float] = {}
@@ -302,7 +324,7 @@ class Turns:
 
     def host(self, what: str, reference: str) -> Host:
         """Whose turn it is. Raises what the last host said, if there is none or the rounds are over."""
-        if self._left and self._round < self._rounds:
+        if self._left and self._round < self._settings.attempts:
             return self._left[self._next % len(self._left)]
         raise self._verdict(what, reference)
 
@@ -327,7 +349,8 @@ class Turns:
         self._next = self._left.index(host) + 1
         pause = 0.0
         if self._end_of_round():
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._round - 1)) * random.uniform(0.5, 1.5)
+            pause = self._settings.first_pause * 2 ** (self._round - 1)
+            pause = min(self._settings.longest_pause, pause) * random.uniform(0.5, 1.5)
         if self._left:
             due = self._waits.get(self._left[self._next % len(self._left)], 0) - time.monotonic()
             pause = max(pause, due)

@@ -93,14 +93,14 @@ class Images:
 
     async def close(self) -> None:
         """Ends what the pulls were doing; their callers have to be gone."""
-        self._http.close()
         await self._layers.close()
 
     # ---- asking
 
     def find(self, name: str) -> Image | None:
         """The image of a name as users write it: short, with tag, digest or both; an id, whole or truncated, with or
-        without sha256:. None if there is none, also where a truncated id is that of several.
+        without sha256:. None if there is none. Raises InvalidArgument for what is no name, and for a truncated id
+        of several images.
         """
         digits = reference.id_digits(name)
         if len(digits) == 64:
@@ -109,10 +109,12 @@ class Images:
             image_id = self._names.get(_key(reference.parse(name)))
             if image_id is not None:
                 return self._images[image_id]
-        found = [
-            image for image_id, image in self._images.items() if digits and image_id.startswith(f"sha256:{digits}")
-        ]
-        return found[0] if len(found) == 1 else None
+        found = [image for image_id, image in self._images.items() if image_id.startswith(f"sha256:{digits}")]
+        if not digits or not found:
+            return None
+        if len(found) > 1:
+            raise InvalidArgument(f"image id {name!r} is ambiguous: {len(found)} images have ids that begin so")
+        return found[0]
 
     def list_images(self) -> list[Image]:
         """All images."""
@@ -168,9 +170,7 @@ class Images:
         with a root file system, which becomes an image of one layer called `name`, with the OCI image configuration
         `config` (JSON). Raises InvalidArgument, NotFound, ResourceExhausted.
         """
-        opened = archive.open_archive(
-            path, self._layers.partial, self._unpacker, self._machine, name=name, config=config
-        )
+        opened = archive.open_archive(path, self._layers, self._unpacker, self._machine, name=name, config=config)
         try:
             with step("image.load", path):
                 async with opened as images:
@@ -254,7 +254,8 @@ class Images:
         del self._images[image.id]
         for name in (*image.repo_tags, *image.repo_digests):
             del self._names[name]
-        unused = [key for key in dict.fromkeys(record.layers) if key in self._layers.unneeded(self._used(), age=0)]
+        unneeded = set(self._layers.unneeded(self._used(), age=0))
+        unused = [key for key in dict.fromkeys(record.layers) if key in unneeded]
         await self._layers.remove(unused, *_forget(image.id))
 
     def _used(self) -> set[str]:

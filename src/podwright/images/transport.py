@@ -116,10 +116,20 @@ class Host:
             if response.status not in _REDIRECTS or not location:
                 return response, at_home
             _finish(response)
-            url = urljoin(url, location)
-            if urlsplit(url).scheme not in ("http", "https"):
-                raise FailedPrecondition(f"{self} redirects to {url!r}")
+            url = self._checked("redirects to", location, url)
         raise FailedPrecondition(f"{self} redirects more than {_MOST_REDIRECTS} times")
+
+    def _checked(self, doing: str, url: str, base: str = "") -> str:
+        """A URL that the host gave us, made absolute. Raises FailedPrecondition unless it is one of HTTP."""
+        try:
+            absolute = urljoin(base, url)
+            _origin(absolute)  # raises
+            scheme = urlsplit(absolute).scheme
+        except ValueError:
+            scheme = ""
+        if scheme not in ("http", "https"):
+            raise FailedPrecondition(f"{self} {doing} {url!r}")
+        return absolute
 
     def _send(
         self, manager: urllib3.PoolManager, method: str, url: str, headers: Mapping[str, str], body: str | None = None
@@ -131,6 +141,8 @@ class Host:
                 method, url, body=body, headers=dict(headers), redirect=False, retries=False, preload_content=False
             )
         except urllib3.exceptions.SSLError as error:
+            if _is_passing(error):
+                raise Transient(f"{_shown(url)}: {error}") from error
             hint = "; is it plain HTTP?" if "WRONG_VERSION_NUMBER" in str(error) else ""
             raise Unavailable(f"{_shown(url)}: {error}{hint}", reason="RegistryUnavailable") from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -175,7 +187,7 @@ class Host:
         raise Unauthenticated(f"{self} wants {which} for {self._scope.split(':')[1]!r}")
 
     def _token(self, asked: challenge.Challenge) -> str:
-        url = asked.token_url(self._scope)
+        url = self._checked("wants a token from", asked.token_url(self._scope))
         account = basic(self._credentials) if self._credentials else None
         identity = self._credentials.identity_token if self._credentials else ""
         if (account or identity) and urlsplit(url).scheme != "https" and self.endpoint.url.startswith("https:"):
@@ -211,6 +223,12 @@ class Host:
             return Transient(words, wait=_retry_after(response.headers.get("Retry-After", "")))
         kind = {401: Unauthenticated, 403: PermissionDenied, 404: NotFound}.get(status, FailedPrecondition)
         return kind(words)
+
+
+def _is_passing(error: urllib3.exceptions.SSLError) -> bool:
+    """Whether a connection was cut, and neither side has refused the other's certificate or protocol."""
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
 
 
 def _first_authorization(credentials: Credentials | None) -> str:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import msgspec
 
 from podwright.errors import Internal, InvalidArgument, PodwrightError, ResourceExhausted
 from podwright.images.model import ImageSettings
+from podwright.images.usage import usage
 from podwright.kernel import run
 
 logger = logging.getLogger(__name__)
@@ -37,16 +39,17 @@ class Unpacked(msgspec.Struct, frozen=True):
 
     digest: str
     diff_id: str
-    size: int
+    size: int = 0
     """Bytes on disk, as du(1) counts."""
-    inodes: int
-    content: int
+    inodes: int = 0
+    content: int = 0
     """Bytes of its regular files."""
-    opaque: bool
+    opaque: bool = False
     """Whether it hides all layers below it."""
-    implicit: list[str]
+    implicit: list[str] = msgspec.field(default_factory=list)
     """Directories that it has no entry for; bytes that are no UTF-8 are escaped as Python does."""
-    many_implicit: bool
+    many_implicit: bool = False
+    """Whether there are more than `implicit` holds."""
 
 
 class Packed(msgspec.Struct, frozen=True):
@@ -69,6 +72,15 @@ class Source:
     offset: int = 0
     algorithm: str = "sha256"
     diff_algorithm: str = "sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """The layers that one is unpacked on top of."""
+
+    base: str
+    directories: tuple[str, ...]
+    """Relative to `base`, the topmost first."""
 
 
 class Feed:
@@ -115,18 +127,22 @@ class Unpacker:
         self._slots = asyncio.Semaphore(settings.unpackers)
         self._paths = ":".join(dict.fromkeys(_place(name) for name in _LIBRARIES if _place(name)))
 
-    async def unpack(self, source: Source, directory: str, feed: Feed, progress: Callable[[int], None]) -> Unpacked:
-        """Unpacks a blob into an empty directory. `progress` hears how many bytes of the blob are used.
+    async def unpack(
+        self, source: Source, directory: str, feed: Feed, progress: Callable[[int], None], below: Below | None = None
+    ) -> Unpacked:
+        """Unpacks a blob into an empty directory, for which there is room beside it. `progress` hears how many bytes
+        of the blob are used.
 
         Raises InvalidArgument for a blob that is no layer or breaks a limit, ResourceExhausted for a full disk,
-        NeedsParents, Internal. Cancelled, it kills the worker.
+        NeedsParents if it cannot be done without `below`, Internal. Cancelled, it kills the worker.
         """
-        async with self._slots, self._worker(source, directory) as (process, pipe):
+        async with self._slots, self._worker(source, directory, below) as (process, pipe):
             feed.attach(pipe)
             try:
-                return await self._listen(process, progress)
+                unpacked = await self._listen(process, progress)
             finally:
                 feed.detach()
+        return await asyncio.to_thread(_settled, unpacked, directory) if below else unpacked
 
     async def pack(self, directory: str, output: str, *, layer: bool) -> Packed:
         """Writes a directory as an uncompressed layer into the file `output`; see pack.py for `layer`.
@@ -144,7 +160,9 @@ class Unpacker:
         return [sys.executable, "-I", "-S", "-c", _PROGRAM.format(module), self._paths]
 
     @contextlib.asynccontextmanager
-    async def _worker(self, source: Source, directory: str) -> "AsyncIterator[tuple[asyncio.subprocess.Process, int]]":
+    async def _worker(
+        self, source: Source, directory: str, below: Below | None
+    ) -> "AsyncIterator[tuple[asyncio.subprocess.Process, int]]":
         blob = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
         reading, writing = os.pipe()
         try:
@@ -155,6 +173,8 @@ class Unpacker:
                 "algorithm": source.algorithm,
                 "diff_algorithm": source.diff_algorithm,
                 "directory": directory,
+                "base": below.base if below else "",
+                "below": below.directories if below else (),
                 "largest": self._settings.largest_layer,
                 "entries": self._settings.most_entries,
             }
@@ -193,6 +213,15 @@ class Unpacker:
         status = await process.wait()
         ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         raise Internal(f"the worker that unpacks a layer {ended}: {words[-1000:].decode(errors='replace')}")
+
+
+def _settled(unpacked: Unpacked, directory: str) -> Unpacked:
+    """Counts a layer that lies on top of others, and removes what its overlay needed."""
+    place = os.path.dirname(directory)
+    os.rmdir(f"{place}/merged")
+    shutil.rmtree(f"{place}/work")
+    size, inodes, content = usage(directory)
+    return msgspec.structs.replace(unpacked, size=size, inodes=inodes, content=content)
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Started by unpack.py as `python -I -S -c …`, with one argument: a Job in JSON. It makes the directory its root, lowers
 its limits and its priority, then reads the blob, inflates it in one thread and writes files in the other; both digests
-are made on the way.
+are made on the way. For a layer on top of others its root is their overlay, in a mount namespace that ends with it.
 
     stdin    how many bytes of the blob are there, 8 bytes little-endian each time; its end before the blob's ends us
     stdout   lines of JSON: {"read": bytes} now and then; at the end {"done": {…}} or {"error": {…}}
@@ -24,6 +24,7 @@ from podwright.errors import InvalidArgument
 from podwright.images.apply import LayerWriter, Limits, NeedsParents
 from podwright.images.inflate import PIECE, Blob, Readable, open_layer
 from podwright.images.usage import usage
+from podwright.images.whiteouts import Alone, OnTop
 from podwright.wire.tar import TarReader
 
 _REPORT_EVERY = 4 << 20
@@ -53,6 +54,9 @@ class Job(NamedTuple):
     """Of the blob's digest; the other is sha256."""
     diff_algorithm: str
     directory: str
+    base: str
+    below: list[str]
+    """Directories of the layers below, relative to `base`, the topmost first; none for a layer that stands alone."""
     largest: int
     """Bytes of all files."""
     entries: int
@@ -82,30 +86,33 @@ def _kind(error: OSError) -> str:
 def _unpack(job: Job) -> dict[str, Any]:
     blob = Blob(job.blob, job.offset, job.size, job.algorithm, _wait)
     layer = open_layer(blob)  # imports what it needs, so before the root changes
+    whiteouts = OnTop() if job.below else Alone()
     _confine(job)
-    writer = LayerWriter(Limits(job.largest, job.entries))
+    writer = LayerWriter(Limits(job.largest, job.entries), whiteouts)
     inflating = _Inflating(blob, layer, job.diff_algorithm)
     reader = TarReader()
     for piece in inflating.pieces():
         writer.take(reader.feed(piece))
     reader.close()
     writer.finish()
+    found = {"digest": blob.digest(), "diff_id": inflating.diff_id()}
+    if isinstance(whiteouts, OnTop):
+        return found  # what the layer takes is not to be seen from in here
     size, inodes, content = usage("/")
     implicit = sorted(writer.implicit)
     return {
-        "digest": blob.digest(),
-        "diff_id": inflating.diff_id(),
+        **found,
         "size": size,
         "inodes": inodes,
         "content": content,
-        "opaque": writer.opaque_root,
+        "opaque": whiteouts.hides_all,
         "implicit": [path.decode(errors="surrogateescape") for path in implicit[:_MOST_IMPLICIT]],
         "many_implicit": len(implicit) > _MOST_IMPLICIT,
     }
 
 
 def _confine(job: Job) -> None:
-    os.chroot(job.directory)
+    os.chroot(_stacked(job) if job.below else job.directory)
     os.chdir("/")
     os.umask(0)
     os.nice(_NICE)
@@ -119,6 +126,20 @@ def _confine(job: Job) -> None:
         _, hard = resource.getrlimit(limit)
         lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (lowered, lowered))
+
+
+def _stacked(job: Job) -> str:
+    """Mounts the directory on top of those below; seen by nobody else."""
+    from podwright.kernel import libc, mounts  # noqa: PLC0415  rarely needed
+
+    place = os.path.dirname(job.directory)
+    merged, work = f"{place}/merged", f"{place}/work"
+    os.mkdir(merged)
+    os.mkdir(work)
+    libc.unshare(libc.CLONE_NEWNS)
+    libc.mount(None, "/", None, libc.MS_PRIVATE | libc.MS_REC)
+    mounts.overlay(merged, base=job.base, lowerdirs=job.below, upperdir=job.directory, workdir=work)
+    return merged
 
 
 class _Inflating:
