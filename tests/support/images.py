@@ -28,6 +28,7 @@ class Shelf:
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.directory = directory
+        directory.mkdir(exist_ok=True)
         self.root = directory / "images"
         self.settings: dict[str, Any] = {"registry_directories": (), "credential_files": (), **QUICK, **settings}
 

@@ -15,6 +15,7 @@ import json
 import os
 import queue
 import resource
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -136,10 +137,22 @@ def _stacked(job: Job) -> str:
     merged, work = f"{place}/merged", f"{place}/work"
     os.mkdir(merged)
     os.mkdir(work)
+    _make_like(job.directory, os.path.join(job.base, job.below[0]))
     libc.unshare(libc.CLONE_NEWNS)
     libc.mount(None, "/", None, libc.MS_PRIVATE | libc.MS_REC)
     mounts.overlay(merged, base=job.base, lowerdirs=job.below, upperdir=job.directory, workdir=work)
     return merged
+
+
+def _make_like(directory: str, model: str) -> None:
+    """overlayfs shows the metadata of the topmost directory: the root shall stay as it is below."""
+    root = os.stat(model)
+    os.chown(directory, root.st_uid, root.st_gid)
+    os.chmod(directory, stat.S_IMODE(root.st_mode))
+    for name in os.listxattr(model):
+        if not name.startswith("trusted.overlay."):
+            os.setxattr(directory, name, os.getxattr(model, name))
+    os.utime(directory, ns=(root.st_atime_ns, root.st_mtime_ns))
 
 
 class _Inflating:
