@@ -127,9 +127,11 @@ class _Zstd:
 
 def open_layer(blob: Blob) -> Readable:
     """The uncompressed bytes of a layer."""
-    magic = blob.peek(4)
+    magic = blob.peek(6)
     if magic[:2] == b"\x1f\x8b":
         return _Gzip(blob)
-    if magic == b"\x28\xb5\x2f\xfd" or (len(magic) == 4 and magic[1:] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50):
+    if magic[:4] == b"\x28\xb5\x2f\xfd" or (magic[1:4] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50):
         return _Zstd(blob)
+    if magic == b"\xfd7zXZ\0" or magic[:3] == b"BZh":
+        raise InvalidArgument("the layer is compressed with xz or bzip2, not with gzip or zstd")
     return blob

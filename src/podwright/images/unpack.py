@@ -31,7 +31,7 @@ from podwright.images.{} import main
 main()
 """
 _LIBRARIES = ("podwright", "isal", "zstandard")
-_LONGEST_LINE = 16 << 20
+_LONGEST_LINE = 8 << 20  # names of implicit directories, each byte escaped as six
 
 
 class Unpacked(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class Unpacked(msgspec.Struct, frozen=True):
     implicit: list[str] = msgspec.field(default_factory=list)
     """Directories that it has no entry for; bytes that are no UTF-8 are escaped as Python does."""
     many_implicit: bool = False
-    """Whether there are more than `implicit` holds."""
+    """Whether there are so many that `implicit` has none of them."""
 
 
 class Packed(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 _OPAQUE_XATTR = b"trusted.overlay.opaque"
+_ORIGIN_XATTR = b"trusted.overlay.origin"
 
 
 class Whiteouts(Protocol):
@@ -52,6 +53,7 @@ class Alone:
 
     def __init__(self) -> None:
         self._opaque: set[bytes] = set()
+        self._hiding: set[bytes] = set()
 
     @property
     def hides_all(self) -> bool:
@@ -61,6 +63,7 @@ class Alone:
     def hide(self, directory: int, parent: bytes, name: bytes) -> None:
         try:
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory)
+            self._hiding.add(parent)
         except FileExistsError:
             if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
                 self._opaque.add(_joined(parent, name))
@@ -85,6 +88,11 @@ class Alone:
     def finish(self) -> None:
         for path in self._opaque:
             os.setxattr(b"/" + path, _OPAQUE_XATTR, b"y")
+        for path in self._hiding:
+            # Lists of a directory that only one layer has show its whiteouts, unless it seems to have been merged
+            # ("copied up, but origin unknown" in fs/overlayfs/namei.c).
+            with contextlib.suppress(FileNotFoundError):
+                os.setxattr(b"/" + path, _ORIGIN_XATTR, b"")
 
 
 class OnTop:

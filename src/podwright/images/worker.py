@@ -34,8 +34,8 @@ _MEMORY = 1 << 30
 _OPEN_FILES = 1024
 _CPU_SECONDS = 3600
 _NICE = 10
-_MOST_IMPLICIT = 10_000
-"""Implicit directories that are reported; a layer with more is taken to need those below it."""
+_MOST_IMPLICIT = 1 << 20
+"""Bytes of the names of implicit directories that are reported; a layer with more is taken to need those below it."""
 _FAULTS_OF_THE_LAYER = frozenset(
     {
         errno.EEXIST, errno.EFBIG, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.EMLINK,
@@ -101,14 +101,15 @@ def _unpack(job: Job) -> dict[str, Any]:
         return found  # what the layer takes is not to be seen from in here
     size, inodes, content = usage("/")
     implicit = sorted(writer.implicit)
+    many = sum(map(len, implicit)) > _MOST_IMPLICIT
     return {
         **found,
         "size": size,
         "inodes": inodes,
         "content": content,
         "opaque": whiteouts.hides_all,
-        "implicit": [path.decode(errors="surrogateescape") for path in implicit[:_MOST_IMPLICIT]],
-        "many_implicit": len(implicit) > _MOST_IMPLICIT,
+        "implicit": [] if many else [path.decode(errors="surrogateescape") for path in implicit],
+        "many_implicit": many,
     }
 
 
