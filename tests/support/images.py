@@ -23,6 +23,13 @@ QUICK: dict[str, Any] = {"answer_seconds": 2.0, "connect_seconds": 2.0, "stall_s
 """Settings for impatient tests."""
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for something that tells nobody when it happens."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 class Shelf:
     """A directory with an image store and its database, which can be opened again and again."""
 

@@ -22,8 +22,6 @@ from podwright.images.tasks import together
 from podwright.images.transport import Host, Response, Transient
 from podwright.wire.manifest import Descriptor
 
-PIECE = 16 << 20
-"""Bytes of one request, where a blob is fetched by several."""
 _DOUBTFUL = 64 << 10
 """The end of a part on disk may be a page that is half written."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -67,7 +65,7 @@ class Download:
             os.close(fd)
         position = 0
         for start, end in [*parts, (size, size)]:
-            self._pieces.extend(_split(position, start))
+            self._pieces.extend(_split(position, start, self._settings.piece))
             position = max(position, end)
         for start, end in parts:
             self.arrived(start, end)
@@ -191,12 +189,12 @@ class _Piece:
             self._fd = -1
 
 
-def _split(start: int, end: int) -> list[tuple[int, int]]:
+def _split(start: int, end: int, piece: int) -> list[tuple[int, int]]:
     """Pieces of a part that is missing; two thirds of a piece are not worth a request of their own."""
     pieces = []
-    while end - start > PIECE + PIECE * 2 // 3:
-        pieces.append((start, start + PIECE))
-        start += PIECE
+    while end - start > piece + piece * 2 // 3:
+        pieces.append((start, start + piece))
+        start += piece
     return [*pieces, (start, end)] if end > start else pieces
 
 

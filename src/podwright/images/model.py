@@ -47,6 +47,8 @@ class ImageSettings:
     connections: int = 8
     """Open to all registries at a time."""
     connections_per_layer: int = 4
+    piece: int = 16 << 20
+    """Bytes of one request, where a layer is fetched by several."""
     unpackers: int = field(default_factory=lambda: max(2, os.cpu_count() or 1))
     """Workers at a time."""
     largest_layer: int = 1 << 40
@@ -117,7 +119,12 @@ class PullProgress:
 
 def check(settings: ImageSettings) -> None:
     """Raises InvalidArgument if the settings make no sense."""
-    for name in ("connections", "connections_per_layer", "unpackers", "largest_layer", "most_entries", "attempts"):
+    for name in (
+        *("connections", "connections_per_layer", "piece", "unpackers"),
+        "largest_layer",
+        "most_entries",
+        "attempts",
+    ):
         if getattr(settings, name) < 1:
             raise InvalidArgument(f"{name} must be at least 1")
     if not os.path.isabs(settings.root):

@@ -212,7 +212,8 @@ class FakeRegistry:
             return
         refusal = self._refusal(request)
         if fault.status:
-            handler.reply(fault.status, _error(fault.status), fault.headers, fault)
+            body = _error(fault.status) if fault.body is None else fault.body
+            handler.reply(fault.status, body, fault.headers, fault)
         elif refusal:
             handler.reply(401, _error(401), {"WWW-Authenticate": refusal})
         elif match := _PATH.fullmatch(parts.path):
@@ -349,8 +350,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault.cut is not None:
             body = body[: fault.cut]
         waits = fault.stall
-        for start in range(0, len(body), _CHUNK):
-            piece = body[start : start + _CHUNK]
+        step = min(_CHUNK, fault.rate // 10) if fault.rate else _CHUNK
+        for start in range(0, len(body), step):
+            piece = body[start : start + step]
             if waits is not None and start + len(piece) > waits:
                 self.wfile.write(piece[: max(0, waits - start)])
                 self.server.registry.wait()
