@@ -8,7 +8,7 @@ import logging
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from podwright.errors import FailedPrecondition
@@ -70,7 +70,7 @@ def endpoints(registry: str, settings: ImageSettings) -> list[Endpoint]:
             table = tomllib.load(file)
         return parse(table, registry, directory, settings)
     except FileNotFoundError:
-        return [_with_certificates(_default(registry, settings), directory)]
+        return [_with_certificates(registry, directory, settings)]
     except (OSError, ValueError, tomllib.TOMLDecodeError) as error:
         raise FailedPrecondition(f"cannot use {path!r}: {error}") from error
 
@@ -93,20 +93,22 @@ def is_loopback(host: str) -> bool:
     return name == "localhost" or name.startswith("127.") or name == "::1"
 
 
-def _default(registry: str, settings: ImageSettings) -> Endpoint:
-    plain = registry in settings.plain_http or (is_loopback(registry) and not registry.endswith(":443"))
+def _default(registry: str, settings: ImageSettings, *, secure: bool = False) -> Endpoint:
+    """The registry itself. `secure` for one that has certificates; on the loopback others speak plain HTTP."""
+    loopback = is_loopback(registry) and not registry.endswith(":443")
+    plain = registry in settings.plain_http or (loopback and not secure)
     host = _DOCKER_HUB_HOST if registry == _DOCKER_HUB else registry
     return Endpoint(f"{'http' if plain else 'https'}://{host}/v2", verify=registry not in settings.unverified)
 
 
-def _with_certificates(endpoint: Endpoint, directory: str) -> Endpoint:
+def _with_certificates(registry: str, directory: str, settings: ImageSettings) -> Endpoint:
     files = sorted(os.listdir(directory))
+    roots = [name for name in files if name.endswith(".crt")]
     stems = [name.removesuffix(".cert") for name in files if name.endswith(".cert")]
-    return Endpoint(
-        endpoint.url,
-        ca=tuple(os.path.join(directory, name) for name in files if name.endswith(".crt")),
+    return replace(
+        _default(registry, settings, secure=bool(roots or stems)),
+        ca=tuple(os.path.join(directory, name) for name in roots),
         client=tuple((os.path.join(directory, f"{s}.cert"), os.path.join(directory, f"{s}.key")) for s in stems),
-        verify=endpoint.verify,
     )
 
 

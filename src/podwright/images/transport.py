@@ -38,6 +38,8 @@ _LARGEST_ANSWER = 1 << 20
 """Bytes of a token or an error message."""
 _CLIENT_ID = "podwright"
 
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # whoever configures skip_verify knows
+
 Response = urllib3.BaseHTTPResponse
 
 
