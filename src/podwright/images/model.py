@@ -68,6 +68,9 @@ class ImageSettings:
     longest_pause: float = 8
     resumable_seconds: float = 24 * 3600
     """How long pieces of unfinished pulls are kept."""
+    verifiers: str = ""
+    """A directory of programs that say whether an image may be used (verify.py); empty for none."""
+    verifier_seconds: float = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,36 @@
 """One pull: from a reference to layers in the store.
 
     resolve ─► manifest ─► configuration ─► every layer at once: download ─► unpack (follows the download) ─► recorded
+                   └────── of an artifact ─► every blob at once: download ─► file ─────────────────────────────────┘
 
 Layers that are there are not fetched; layers that another pull is making are waited for. A layer whose bytes are not
 what the manifest says is fetched again from the hosts that did not send them.
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from podwright.clock import now_ns
 from podwright.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
     Unauthenticated,
     Unavailable,
 )
-from podwright.images import stack
+from podwright.images import artifact, stack
 from podwright.images.download import Download
 from podwright.images.layers import Layers
-from podwright.images.model import Credentials, ImageSettings, LayerProgress, PullProgress
-from podwright.images.registry import Document, Http, Registry
+from podwright.images.model import Credentials, ImageSettings
+from podwright.images.progress import LayerState, PullState
+from podwright.images.registry import Document, Http, Registry, digest_of, file_digest
 from podwright.images.transport import Host
 from podwright.images.unpack import Below, Feed, Source, Unpacked, Unpacker
+from podwright.images.verify import verify
 from podwright.trace import step
 from podwright.wire import manifest
 from podwright.wire.manifest import Descriptor, ImageConfig, Manifest
@@ -40,22 +42,6 @@ logger = logging.getLogger(__name__)
 _DEEPEST_INDEX = 3
 
 
-@dataclass(slots=True)
-class _LayerState:
-    """How far a layer is; changes while it is pulled."""
-
-    descriptor: Descriptor
-    download: Download | None = None
-    unpacked: int = 0
-    done: bool = False
-
-    def show(self) -> LayerProgress:
-        size = self.descriptor.size
-        got = size if self.done else self.download.done if self.download else 0
-        state = "done" if self.done else "unpacking" if self.unpacked else "downloading" if self.download else "waiting"
-        return LayerProgress(self.descriptor.digest, state, got, size if self.done else self.unpacked, size)
-
-
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """A layer that is missing."""
@@ -63,21 +49,7 @@ class _Wanted:
     diff_id: str
     below: Below | None
     """What it has to be unpacked on top of, if it cannot stand alone."""
-    state: _LayerState
-
-
-@dataclass(slots=True)
-class PullState:
-    """How far a pull is; changes while it runs."""
-
-    reference: str
-    started_ns: int = field(default_factory=now_ns)
-    stage: str = "resolving"
-    layers: list[_LayerState] = field(default_factory=list)
-
-    def show(self) -> PullProgress:
-        """A picture of it."""
-        return PullProgress(self.reference, self.started_ns, self.stage, tuple(layer.show() for layer in self.layers))
+    state: LayerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +63,8 @@ class Pulled:
     """What the reference meant: the digest of a manifest or of an index."""
     layers: tuple[str, ...]
     """Keys, the lowest first."""
+    artifact: bool = False
+    """It is no image: the configuration is its manifest."""
 
 
 class Puller:
@@ -103,10 +77,13 @@ class Puller:
         self._settings = settings
 
     async def resolve(self, reference: Reference, given: Credentials | None) -> str:
-        """The digest that a tag stands for now; empty if the registry does not tell. Raises as Registry.blob."""
+        """The digest that a tag stands for now; empty if the registry does not tell. Raises as `pull`."""
         registry = await Registry.find(self._http, reference, given)
         try:
-            return await registry.digest_of(reference.version)
+            document = await registry.describe(reference.version)
+            if document.digest:
+                await self._verify(reference, document)
+            return document.digest
         finally:
             registry.close()
 
@@ -119,31 +96,78 @@ class Puller:
     ) -> str:
         """Fetches all of an image, then lets `record` write it down. Returns the image's id.
 
-        Raises as Registry.blob, InvalidArgument for an image that is none, ResourceExhausted for a full disk.
+        Raises as Registry.blob, InvalidArgument for an image that is none, PermissionDenied with the reason
+        SignatureValidationFailed, ResourceExhausted for a full disk.
         """
         registry = await Registry.find(self._http, reference, given)
         try:
             with step("image.resolve", str(reference)):
-                top, chosen = await self._manifest(registry, reference.version)
-                raw = await registry.blob(chosen.config)
-                config = manifest.parse_config(raw)
-                manifest.check_platform(config, self._machine)
-            if len(config.diff_ids) != len(chosen.layers):
-                raise InvalidArgument(
-                    f"image {str(reference)!r} has {len(chosen.layers)} layers, but {len(config.diff_ids)} diff IDs"
-                )
-            with self._layers.held([*config.diff_ids, *stack.chain_keys(config.diff_ids)]):
-                keys = await self._fetch_all(registry, config.diff_ids, chosen.layers, state)
-                state.stage = "recording"
-                await record(Pulled(chosen.config.digest, config, raw, top.digest, keys))
-            return chosen.config.digest
+                top, document, found = await self._manifest(registry, reference.version)
+                await self._verify(reference, top)
+            work = self._image if found.is_image else self._artifact
+            pulled = await work(registry, top, document, found, state, record)
+            return pulled.id
         finally:
             registry.close()
+
+    async def _verify(self, reference: Reference, document: Document) -> None:
+        settings = self._settings
+        await verify(
+            settings.verifiers, settings.verifier_seconds, str(reference), document.digest, document.media_type
+        )
+
+    async def _image(
+        self,
+        registry: Registry,
+        top: Document,
+        _document: Document,
+        found: Manifest,
+        state: PullState,
+        record: Callable[[Pulled], Awaitable[None]],
+    ) -> Pulled:
+        raw = await registry.blob(found.config)
+        config = manifest.parse_config(raw)
+        manifest.check_platform(config, self._machine)
+        if len(config.diff_ids) != len(found.layers):
+            raise InvalidArgument(
+                f"image {state.reference!r} has {len(found.layers)} layers, but {len(config.diff_ids)} diff IDs"
+            )
+        with self._layers.held([*config.diff_ids, *stack.chain_keys(config.diff_ids)]):
+            keys = await self._fetch_all(registry, config.diff_ids, found.layers, state)
+            state.stage = "recording"
+            pulled = Pulled(digest_of(raw), config, raw, top.digest, keys)
+            await record(pulled)
+        return pulled
+
+    async def _artifact(
+        self,
+        registry: Registry,
+        top: Document,
+        document: Document,
+        found: Manifest,
+        state: PullState,
+        record: Callable[[Pulled], Awaitable[None]],
+    ) -> Pulled:
+        key = artifact.key(document.digest)
+        files = artifact.files(found.layers)
+        states = {blob.digest: LayerState(blob) for blob in files.values()}
+        state.layers, state.stage = list(states.values()), "fetching"
+
+        async def make(directory: str) -> Unpacked:
+            return await artifact.fetch(registry, key, files, states, directory, self._layers, self._settings)
+
+        with self._layers.held([key]):
+            with step("image.fetch", state.reference):
+                await self._obtain(key, make)
+            state.stage = "recording"
+            pulled = Pulled(digest_of(document.body), ImageConfig(), document.body, top.digest, (key,), artifact=True)
+            await record(pulled)
+        return pulled
 
     async def _fetch_all(
         self, registry: Registry, diff_ids: Sequence[str], descriptors: Sequence[Descriptor], state: PullState
     ) -> tuple[str, ...]:
-        states = {diff_id: _LayerState(one) for diff_id, one in zip(diff_ids, descriptors, strict=True)}
+        states = {diff_id: LayerState(one) for diff_id, one in zip(diff_ids, descriptors, strict=True)}
         state.layers = list(states.values())
         state.stage = "fetching"
 
@@ -153,38 +177,53 @@ class Puller:
         with step("image.fetch", state.reference):
             return await stack.bring(self._layers, diff_ids, obtain)
 
-    async def _manifest(self, registry: Registry, version: str) -> tuple[Document, Manifest]:
-        """What the reference means, and the manifest for this machine that it leads to."""
+    async def _manifest(self, registry: Registry, version: str) -> tuple[Document, Document, Manifest]:
+        """What the reference means, and the manifest for this machine that it leads to, as it came and read."""
         top = document = await registry.manifest(version)
         for _ in range(_DEEPEST_INDEX):
             found = manifest.parse(document.body, document.media_type)
             if isinstance(found, Manifest):
-                return top, found
+                return top, document, found
             document = await registry.manifest(manifest.choose(found, self._machine).digest)
         raise InvalidArgument(f"image {str(registry.reference)!r}: indexes are nested deeper than {_DEEPEST_INDEX}")
 
     async def _layer(self, registry: Registry, key: str, wanted: _Wanted) -> None:
         """Brings one layer into the store. Raises NeedsParents."""
         liars: set[Host] = set()
-        ours = False
 
         async def make(directory: str) -> Unpacked:
-            nonlocal ours
-            ours = True
             return await self._fetch(registry, wanted, directory, liars)
 
         while True:
-            ours = False
             try:
-                await self._layers.obtain(key, make)
+                await self._obtain(key, make)
             except _WrongBytes as wrong:
                 logger.warning("pull of %s: %s", registry.reference, wrong)
+            except (InvalidArgument, ResourceExhausted) as error:
+                error.add_note(f"in layer {wanted.state.descriptor.digest} of {str(registry.reference)!r}")
+                raise
+            else:
+                wanted.state.done = True
+                return
+
+    async def _obtain(self, key: str, make: Callable[[str], Awaitable[Unpacked]]) -> None:
+        """Layers.obtain, but a failure of another pull is no failure of this one: it may have other credentials,
+        mirrors, or a blob of its own.
+        """
+        while True:
+            ours = False
+
+            async def make_ours(directory: str) -> Unpacked:
+                nonlocal ours
+                ours = True
+                return await make(directory)
+
+            try:
+                await self._layers.obtain(key, make_ours)
             except (Unauthenticated, PermissionDenied, FailedPrecondition, InvalidArgument, NotFound, Unavailable):
                 if ours:
                     raise
-                # Another pull's credentials, mirrors or blob were at fault: ours may do.
             else:
-                wanted.state.done = True
                 return
 
     async def _fetch(self, registry: Registry, wanted: _Wanted, directory: str, liars: set[Host]) -> Unpacked:
@@ -233,7 +272,7 @@ class Puller:
                 digest = unpacking.result().digest
             elif isinstance(fault, InvalidArgument):  # the image's fault, or a host's that sends something else
                 await fetching
-                digest = await asyncio.to_thread(_digest, download.path, algorithm)
+                digest = await asyncio.to_thread(file_digest, download.path, expected)
             else:
                 raise fault
             if digest != expected:
@@ -247,11 +286,6 @@ class Puller:
 
 class _WrongBytes(Exception):
     """A blob has another digest than its descriptor."""
-
-
-def _digest(path: str, algorithm: str) -> str:
-    with open(path, "rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def this_machine() -> Platform:

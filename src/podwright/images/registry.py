@@ -203,8 +203,12 @@ class _Memory:
         self.body = b""
         self.headers: Mapping[str, str] = {}
 
+    def header(self, name: str) -> str:
+        """The value of a header, named in lower case; empty if it is not there."""
+        return self.headers.get(name, "")
+
     def begin(self, response: Response) -> None:
-        self.headers = dict(response.headers)
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
 
     def take(self, data: bytes) -> bool:
         self.body += data
@@ -240,21 +244,27 @@ class Registry:
         for host in self._hosts:
             host.close()
 
-    async def digest_of(self, tag: str) -> str:
-        """What a tag means now, by a request that registries do not count as a pull; empty if none of them tells."""
-        asking = [host for host in self._hosts if host.endpoint.resolve]
-        document = await self._document(asking, f"/manifests/{tag}", ", ".join(manifest.ACCEPT), method="HEAD")
-        digest = next((v for k, v in document.headers.items() if k.lower() == "docker-content-digest"), "")
-        return digest if is_digest(digest) else ""
+    async def describe(self, version: str) -> Document:
+        """What a tag or digest means now, by a request that registries do not count as a pull. It has no body, and no
+        digest either if the registry does not tell. Raises as `blob`.
+        """
+        asked, path = self._who(version)
+        found = await self._document(asked, path, ", ".join(manifest.ACCEPT), method="HEAD")
+        digest = found.header("docker-content-digest")
+        return Document(b"", digest if is_digest(digest) else "", found.header("content-type"))
 
     async def manifest(self, version: str) -> Document:
         """A manifest or index by tag or digest. Raises as `blob`."""
         by_digest = is_digest(version)
-        asked = [host for host in self._hosts if (host.endpoint.pull if by_digest else host.endpoint.resolve)]
-        path = f"/manifests/{version}"
+        asked, path = self._who(version)
         found = await self._document(asked, path, ", ".join(manifest.ACCEPT), digest=version if by_digest else "")
-        media_type = next((v for k, v in found.headers.items() if k.lower() == "content-type"), "")
-        return Document(found.body, version if by_digest else digest_of(found.body), media_type)
+        digest = version if by_digest else digest_of(found.body)
+        return Document(found.body, digest, found.header("content-type"))
+
+    def _who(self, version: str) -> tuple[list[Host], str]:
+        """The hosts that may say what a tag or digest is, and the path to ask for."""
+        asked = [host for host in self._hosts if (host.endpoint.pull if is_digest(version) else host.endpoint.resolve)]
+        return asked, f"/manifests/{version}"
 
     async def blob(self, descriptor: Descriptor) -> bytes:
         """A short blob, such as a configuration.
@@ -380,3 +390,10 @@ class Turns:
 def digest_of(body: bytes, algorithm: str = "sha256") -> str:
     """The digest of a document."""
     return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+
+
+def file_digest(path: str, like: str) -> str:
+    """The digest of a file, by the algorithm of the digest `like`. Blocking."""
+    algorithm = like.partition(":")[0]
+    with open(path, "rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"

@@ -22,13 +22,15 @@ from podwright.errors import FailedPrecondition, InvalidArgument, NotFound, Reso
 from podwright.images import archive, export
 from podwright.images.layers import Layers
 from podwright.images.model import Credentials, Image, ImageSettings, PullProgress, check
-from podwright.images.pull import Pulled, Puller, PullState, this_machine
+from podwright.images.progress import PullState
+from podwright.images.pull import Pulled, Puller, this_machine
 from podwright.images.registry import Http
 from podwright.images.tasks import SingleFlight
 from podwright.images.unpack import Feed, NeedsParents, Source, Unpacker
 from podwright.state.store import Statement, Store
 from podwright.trace import step
 from podwright.wire import manifest, reference
+from podwright.wire.manifest import ImageConfig
 from podwright.wire.reference import Reference
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class _Record(msgspec.Struct, frozen=True):
     config: bytes
     layers: tuple[str, ...]
     created_ns: int
+    artifact: bool = False
 
 
 class Images:
@@ -187,6 +190,8 @@ class Images:
         image = self.find(name)
         if image is None:
             raise NotFound(f"image {name!r} not found")
+        if image.artifact:
+            raise FailedPrecondition(f"{name!r} is an artifact, not an image: it cannot be saved as one")
         with self.lease(image.id), step("image.save", image.id):
             directories = [self._layers.path(key) for key in self._records[image.id].layers]
             await export.save(image, directories, path, self._unpacker)
@@ -210,7 +215,7 @@ class Images:
 
     async def _record(self, pulled: Pulled, names: set[str]) -> None:
         """Writes an image down; its layers are there and held."""
-        record = self._records.get(pulled.id) or _Record(pulled.raw_config, pulled.layers, now_ns())
+        record = self._records.get(pulled.id) or _Record(pulled.raw_config, pulled.layers, now_ns(), pulled.artifact)
         # Memory first: between two awaits nothing may think that the layers belong to nobody.
         before = {name: self._names.get(name) for name in names}
         self._records[pulled.id] = record
@@ -286,12 +291,17 @@ class Images:
             repo_tags=tuple(name for name in names if "@" not in name),
             repo_digests=tuple(name for name in names if "@" in name),
             size=sum(layer.size for layer in layers),
-            config=image.config if image else manifest.parse_config(record.config),
+            config=image.config if image else _config(record),
             layers=self._layers.stack(record.layers),
             pinned=any(_matches(name, pattern) for name in names for pattern in self._settings.pinned),
             created_ns=record.created_ns,
+            artifact=record.artifact,
             raw_config=record.config,
         )
+
+
+def _config(record: _Record) -> ImageConfig:
+    return ImageConfig() if record.artifact else manifest.parse_config(record.config)
 
 
 def _key(wanted: Reference) -> str:
