@@ -57,6 +57,9 @@ vm: install ## pods on cgroup v2 with systemd and cgroupfs, in an emulated machi
 	@[ -e build/vm/bookworm/frozen/state ] || { echo "building the machine"; mkdir -p build/vm; tests/vm/make-vm bookworm $(CURDIR)/build/vm/bookworm; }
 	$(BIN)/pytest -v -m vm tests/vm
 
+demo: install ## the runtime, an image and a pod, in a few seconds; leaves nothing behind
+	@tools/demo
+
 test: install ## everything CI runs
 	@$(MAKE) --no-print-directory lint types unit root
 
