@@ -26,7 +26,7 @@ QUICK: dict[str, Any] = {"answer_seconds": 2.0, "connect_seconds": 2.0, "stall_s
 async def until(condition: Callable[[], object]) -> None:
     """Waits for something that tells nobody when it happens."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.005)
 
 
