@@ -31,8 +31,9 @@ $(VENV)/.installed: pyproject.toml
 
 install: packages $(VENV)/.installed ## install all that a node and the tests need
 
-proto: install ## compile src/podwright/cri/v1.proto
+proto: install ## compile the .proto files, and write the calls of the client
 	$(BIN)/python tools/make_proto.py
+	$(BIN)/python tools/make_client.py
 
 lint: install ## ruff, import contracts, generated files
 	$(BIN)/ruff check --quiet

@@ -378,7 +378,11 @@ class Client:
         options: Mapping[str, str] | None = None,
         deadline: float | None = None,
     ) -> v1.CheckpointPodResponse:
-        """Writes all running containers of a sandbox into one archive, taken at one moment."""
+        """Writes running containers of a sandbox into a directory.
+
+        All are paused before the first is written, until the last is; they run on whatever the outcome. The
+        caller sets a deadline.
+        """
         request = v1.CheckpointPodRequest(
             pod_sandbox_id=pod_sandbox_id, output_path=output_path, container_ids=container_ids, options=options
         )
@@ -394,7 +398,11 @@ class Client:
         container_configs: Iterable[v1.ContainerConfig] = (),
         deadline: float | None = None,
     ) -> v1.RestorePodResponse:
-        """Makes a sandbox from such an archive; its containers are CREATED and go on when started."""
+        """Makes a sandbox and its containers from such a directory.
+
+        They are CREATED, and what they were doing goes on when they are started. If it fails nothing is left.
+        The caller sets a deadline.
+        """
         request = v1.RestorePodRequest(
             checkpoint_path=checkpoint_path,
             config=config,
