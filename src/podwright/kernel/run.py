@@ -90,7 +90,7 @@ async def run(
     With `stderr`, a file descriptor, nothing is captured: for programs that leave a child behind, which must not hold
     our pipes.
 
-    `oom_score_adj` is what its children shall begin with; it is set as soon as the program has been started.
+    `oom_score_adj` is what it, and so its children, shall begin with.
 
     `limit` bytes are kept of each output stream. After its end the streams are read for `drain` seconds more where a
     child of it holds them open. On `timeout` (seconds) and on cancellation it is killed; the former raises
@@ -100,7 +100,7 @@ async def run(
     try:
         transport, collector = await loop.subprocess_exec(
             lambda: _Collector(limit),
-            *argv,
+            *_scored(argv, oom_score_adj),
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stderr is None else subprocess.DEVNULL,
             stderr=subprocess.PIPE if stderr is None else stderr,
@@ -112,8 +112,6 @@ async def run(
     except OSError as error:
         raise Internal(f"cannot start {argv[0]!r}: {error.strerror or error}") from error
     try:
-        if oom_score_adj is not None:
-            _set_oom_score_adj(transport.get_pid(), oom_score_adj)
         if stdin:
             pipe = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
             pipe.write(stdin)
@@ -138,13 +136,9 @@ async def run(
     return Finished(tuple(argv), status, bytes(collector.output[1]), bytes(collector.output[2]))
 
 
-def _set_oom_score_adj(pid: int, score: int) -> None:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, str(score).encode())
-        finally:
-            os.close(fd)
+def _scored(argv: Sequence[str], score: int | None) -> Sequence[str]:
+    """The command line that begins with this oom_score_adj. Set from here, it could come too late."""
+    return argv if score is None else ["choom", "-n", str(score), "--", *argv]
 
 
 class Running:
@@ -190,12 +184,16 @@ async def spawn(
     """
     try:
         transport, watcher = await asyncio.get_running_loop().subprocess_exec(
-            _Watcher, *argv, stdin=stdin, stdout=stdout, stderr=stderr, env=ENVIRONMENT, start_new_session=True
+            _Watcher,
+            *_scored(argv, oom_score_adj),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=ENVIRONMENT,
+            start_new_session=True,
         )
     except OSError as error:
         raise Internal(f"cannot start {argv[0]!r}: {error.strerror or error}") from error
-    if oom_score_adj is not None:
-        _set_oom_score_adj(transport.get_pid(), oom_score_adj)
     return Running(transport, watcher.exited)
 
 
