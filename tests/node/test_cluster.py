@@ -210,12 +210,18 @@ def test_static_pods_have_mirrors(cluster: Member) -> None:
     assert mirror["metadata"]["annotations"]["kubernetes.io/config.source"] == "file"
     containers = set(cluster.runtime.containers)
     cluster.api.delete("pods", name, grace=0)
-    cluster.until(lambda: (cluster.api.get("pods", name) or mirror)["metadata"]["uid"] != mirror["metadata"]["uid"])
-    cluster.until(lambda: ready(cluster.pod_status(name)) == "True")
+    cluster.until(
+        lambda: (cluster.api.get("pods", name) or mirror)["metadata"]["uid"] != mirror["metadata"]["uid"],
+        "the mirror is not made again",
+    )
+    cluster.until(lambda: ready(cluster.pod_status(name)) == "True", "the new mirror does not get ready")
     assert set(cluster.runtime.containers) == containers, "deleting a mirror must not touch the pod"
     manifest["metadata"]["labels"] = {"version": "2"}
     (manifests / "proxy.yaml").write_text(yaml.safe_dump(manifest))
-    cluster.until(lambda: (cluster.api.get("pods", name) or mirror)["metadata"].get("labels") == {"version": "2"})
+    cluster.until(
+        lambda: (cluster.api.get("pods", name) or mirror)["metadata"].get("labels") == {"version": "2"},
+        "the mirror is not that of the new file",
+    )
     (manifests / "proxy.yaml").unlink()
     cluster.until(lambda: cluster.api.get("pods", name) is None)
     cluster.until(lambda: not cluster.runtime.sandboxes)
@@ -263,7 +269,7 @@ def test_nothing_is_registered_without_a_common_version(tmp_path: Path) -> None:
     with made.api, StubServer(made.socket, made.runtime, runtime_versions=(), image_versions=()):
         made.start()
         assert made.process is not None
-        assert made.process.wait(timeout=20) == 1
+        assert made.process.wait(timeout=60) == 1
         made.process = None
         assert "validate service connection" in made.log.read_text()
         assert "serves neither CRI v1 nor CRI v1alpha2" in made.log.read_text()
@@ -282,7 +288,7 @@ def test_a_runtime_that_does_not_tell_its_cgroup_driver(tmp_path: Path, code: Co
             made.until(lambda: node(made))
             made.end()
             return
-        assert made.process.wait(timeout=30) == 1
+        assert made.process.wait(timeout=60) == 1
         made.process = None
         assert sum(path.endswith("/RuntimeConfig") for path in server.paths) == 3
         assert made.api.requests == []

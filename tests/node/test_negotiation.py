@@ -43,7 +43,7 @@ def runs_pods(member: Member, name: str) -> None:
 def refused(member: Member, *words: str) -> None:
     """The agent ends with 1, says why, and has not said a word to the API server."""
     assert member.process is not None
-    assert member.process.wait(timeout=30) == 1
+    assert member.process.wait(timeout=60) == 1
     member.process = None
     log = member.log.read_text()
     for word in words:

@@ -111,7 +111,7 @@ class Kubelet:
         found: dict[str, Any] = self.pods().get(name, {}).get("status", {})
         return found
 
-    def wait(self, name: str, wanted: str | Predicate, seconds: float = 30) -> dict[str, Any]:
+    def wait(self, name: str, wanted: str | Predicate, seconds: float = 60) -> dict[str, Any]:
         """Waits for a phase, or for what a predicate says of the status; returns the status."""
         last: dict[str, Any] = {}
 
@@ -123,11 +123,11 @@ class Kubelet:
         self.until(reached, lambda: f"pod {name} is {json.dumps(last, indent=1)}", seconds)
         return last
 
-    def gone(self, name: str, seconds: float = 40) -> None:
+    def gone(self, name: str, seconds: float = 60) -> None:
         """Waits until a pod is gone."""
         self.until(lambda: name not in self.pods(), f"pod {name} does not go", seconds)
 
-    def until(self, reached: Callable[[], bool], failure: str | Callable[[], str], seconds: float = 30) -> None:
+    def until(self, reached: Callable[[], bool], failure: str | Callable[[], str], seconds: float = 60) -> None:
         """Asks again and again; the read-only port has no watch."""
         ends = time.monotonic() + seconds
         while not reached():

@@ -67,11 +67,11 @@ podLogsDir: {self.directory}/log/pods
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, number)
-        status = self.process.wait(timeout=30)
+        status = self.process.wait(timeout=60)
         self.process = None
         return status
 
-    def until(self, reached: Callable[[], Any], what: str = "it does not happen", seconds: float = 20) -> Any:
+    def until(self, reached: Callable[[], Any], what: str = "it does not happen", seconds: float = 60) -> Any:
         """Waits; the stand-in's objects can be looked at for nothing."""
         ends = time.monotonic() + seconds
         while not (result := reached()):
