@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 # What a node needs, then what only tests need.
-NODE_PACKAGES := crun runc conmon catatonit containernetworking-plugins iproute2 iptables nftables util-linux busybox-static ca-certificates
+NODE_PACKAGES := crun runc conmon catatonit containernetworking-plugins iproute2 iptables nftables util-linux busybox-static ca-certificates openssl
 VM_PACKAGES := debootstrap qemu-system-x86 qemu-utils e2fsprogs
 TEST_PACKAGES := procps docker-registry skopeo containerd
 

@@ -4,17 +4,17 @@ A self-made one proves nothing to anybody; it is there because kubelets and cric
 runtime's certificate) and keep the bytes from other users of the network.
 """
 
-import ipaddress
 import os
 import ssl
 import tempfile
 from dataclasses import dataclass
 
+from podwright.certificate import command
 from podwright.errors import InvalidArgument
 from podwright.kernel.run import run
 
 _OPENSSL_SECONDS = 30.0
-_VALID_DAYS = "3650"
+_VALID_DAYS = 3650
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,5 @@ def _load(made: ssl.SSLContext, certificate: str, key: str) -> None:
 
 
 async def _make(certificate: str, key: str, address: str) -> None:
-    try:
-        name = f"IP:{ipaddress.ip_address(address)}"
-    except ValueError:
-        name = f"DNS:{address}"
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-keyout", key, "-out", certificate, "-days", _VALID_DAYS),
-        *("-subj", f"/CN=podwright on {os.uname().nodename}"[:64], "-addext", f"subjectAltName={name}"),
-    ]
-    (await run(command, timeout=_OPENSSL_SECONDS)).check("cannot make a certificate for the streaming server")
+    made = command(certificate, key, subject=f"podwright on {os.uname().nodename}", names=[address], days=_VALID_DAYS)
+    (await run(made, timeout=_OPENSSL_SECONDS)).check("cannot make a certificate for the streaming server")
