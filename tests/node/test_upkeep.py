@@ -14,6 +14,7 @@ import yaml
 
 from podwright.client import AsyncClient
 from podwright.cri import v1
+from podwright.errors import FailedPrecondition
 from podwright.node import main, node_pods
 from podwright.node.agent import Agent
 from podwright.node.configuration import Configuration
@@ -40,9 +41,11 @@ def on_a_loop(test: Callable[[Path], Coroutine[Any, Any, None]]) -> Callable[[Pa
 
 
 @asynccontextmanager
-async def a_node(directory: Path, **settings: Any) -> AsyncIterator[tuple[Node, Agent, StubRuntime]]:
+async def a_node(
+    directory: Path, kind: type[StubRuntime] = StubRuntime, **settings: Any
+) -> AsyncIterator[tuple[Node, Agent, StubRuntime]]:
     """A node without its loops."""
-    runtime = StubRuntime(image_mount=str(directory))
+    runtime = kind(image_mount=str(directory))
     runtime.add_image("busybox:1")
     configuration = Configuration(
         cgroups_per_qos=False, pod_logs_dir=str(directory / "logs"), static_pod_path=str(directory), **settings
@@ -119,7 +122,11 @@ async def test_pods_of_others_are_left_alone(tmp_path: Path) -> None:
 
 @on_a_loop
 async def test_images_go_when_the_disk_is_full(tmp_path: Path) -> None:
-    settings = {"image_gc_high_threshold_percent": 1, "image_gc_low_threshold_percent": 0, "image_minimum_gc_age": "0s"}
+    settings: dict[str, Any] = {
+        "image_gc_high_threshold_percent": 1,
+        "image_gc_low_threshold_percent": 0,
+        "image_minimum_gc_age": "0s",
+    }
     async with a_node(tmp_path, **settings) as (node, agent, runtime):
         pod = a_pod("web")
         agent.heard("file", [pod])
@@ -132,7 +139,7 @@ async def test_images_go_when_the_disk_is_full(tmp_path: Path) -> None:
 
 @on_a_loop
 async def test_young_images_stay(tmp_path: Path) -> None:
-    settings = {"image_gc_high_threshold_percent": 1, "image_gc_low_threshold_percent": 0}
+    settings: dict[str, Any] = {"image_gc_high_threshold_percent": 1, "image_gc_low_threshold_percent": 0}
     async with a_node(tmp_path, **settings) as (node, _, runtime):
         await ImageGc(node).collect()
         assert len(runtime.images) == 1
@@ -140,7 +147,7 @@ async def test_young_images_stay(tmp_path: Path) -> None:
 
 @on_a_loop
 async def test_images_that_nobody_wants_go_by_age(tmp_path: Path) -> None:
-    settings = {"image_maximum_gc_age": "1h", "image_gc_high_threshold_percent": 100}
+    settings: dict[str, Any] = {"image_maximum_gc_age": "1h", "image_gc_high_threshold_percent": 100}
     async with a_node(tmp_path, **settings) as (node, _, runtime):
         collector = ImageGc(node)
         await collector.collect()
@@ -235,3 +242,29 @@ async def test_pods_may_use_less_than_there_is(tmp_path: Path) -> None:
     async with a_node(tmp_path, system_reserved={"cpu": "100m"}) as (node, _agent, _runtime):
         assert node.capacity["cpu"] - node.allocatable["cpu"] == Decimal("0.1")
         assert node.capacity["memory"] - node.allocatable["memory"] == 100 << 20, "what eviction keeps free"
+
+
+class WithoutNetwork(StubRuntime):
+    """Its sandboxes are there for a moment."""
+
+    def RunPodSandbox(self, request: v1.RunPodSandboxRequest) -> v1.RunPodSandboxResponse:  # noqa: N802  as the RPC
+        super().RunPodSandbox(request)
+        raise FailedPrecondition("no network")
+
+
+@on_a_loop
+async def test_a_sandbox_that_cannot_be_made_is_not_tried_all_the_time(tmp_path: Path) -> None:
+    async with a_node(tmp_path, WithoutNetwork) as (node, agent, runtime):
+        reasons: list[str] = []
+        node.recorder.listeners.append(lambda event: reasons.append(event.reason))
+        pod = a_pod("web")
+        agent.heard("file", [pod])
+        await until(lambda: "FailedCreatePodSandBox" in reasons)
+        for _ in range(10):
+            await node.observed.refresh(pod.uid)
+            agent.workers[pod.uid].wake()
+            await asyncio.sleep(0.02)
+        assert reasons.count("FailedCreatePodSandBox") == 1
+        agent.heard("file", [])
+        await until(lambda: pod.uid not in agent.workers)
+        assert not runtime.sandboxes

@@ -99,10 +99,6 @@ class PodCgroups:
         except OSError as error:
             logger.warning("cgroup %s cannot be removed: %s", self._path(names), error)
 
-    def usage_path(self, pod: Pod) -> str:
-        """The path of a pod's cgroup, for statistics."""
-        return self._path(["kubepods", *_CLASS_NAMES[qos.of(pod)], f"pod{pod.metadata.uid}"])
-
     def _name(self, names: list[str]) -> str:
         if self.driver == "systemd":
             return "-".join(name.replace("-", "_") for name in names) + ".slice"

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -143,11 +142,9 @@ async def _post_start(node: Node, given: Given, container: Container, container_
     assert container.lifecycle is not None
     assert container.lifecycle.post_start is not None
     address = given.seen.addresses[0] if given.seen.addresses else node.addresses[0]
-    began = time.monotonic()
     outcome = await hooks.run(node.cri, container.lifecycle.post_start, container, container_id, address)
     if outcome.good:
         return
-    logger.debug("postStart of %s took %.1f s", container.name, time.monotonic() - began)
     node.recorder.tell(about, "Warning", "FailedPostStartHook", f"PostStartHook failed: {outcome.output}")
     await node.cri.stop_container(container_id, timeout=given.pod.grace)
     raise Waiting("PostStartHookError", outcome.output)

@@ -1,4 +1,4 @@
-"""Why a pod or a container cannot go on at present. What is raised is shown to users as it is."""
+"""Why a container cannot go on at present. What is raised is shown to users as it is."""
 
 from podwright.errors import PodwrightError
 
@@ -8,14 +8,5 @@ class Waiting(PodwrightError):
 
     def __init__(self, reason: str, message: str) -> None:
         """`reason` is one of the kubelet's: ErrImagePull, CreateContainerConfigError …"""
-        super().__init__(message)
-        self.reason = reason
-
-
-class Rejected(PodwrightError):
-    """A pod that this node does not run, now or later."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        """`reason` is one of the kubelet's: OutOfcpu, NodeAffinity …"""
         super().__init__(message)
         self.reason = reason

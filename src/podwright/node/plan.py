@@ -11,7 +11,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from podwright.cri import v1
 from podwright.node.observed import SeenContainer, SeenPod
 from podwright.pods.schema import Container, Pod
 
@@ -180,8 +179,9 @@ def _keep(pod: Pod, found: SeenContainer | None, start: Start, at: Circumstances
 
 
 def _start_when_due(found: SeenContainer | None, start: Start, at: Circumstances, made: Plan) -> None:
-    if found is not None and found.status.state != v1.CONTAINER_CREATED:
-        due = at.due(start.container.name, found.status.finished_at / 1e9)
+    if found is not None:
+        since = found.status.finished_at or found.status.created_at  # one that could not even be started
+        due = at.due(start.container.name, since / 1e9)
         if due > at.now:
             made.waiting[start.container.name] = due
             return

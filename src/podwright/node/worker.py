@@ -53,6 +53,7 @@ class Worker:
         self._after = after
         self._grace: int | None = None
         self._wake = asyncio.Event()
+        self._end_it = asyncio.Event()
         self._probes = Probes(node.cri, node.recorder, self._wake.set)
         self._back_off: dict[str, BackOff] = {}
         self._waiting: dict[str, tuple[str, str]] = {}
@@ -96,6 +97,7 @@ class Worker:
             if self._step is not None:
                 self._step.cancel()
             self._wake.set()
+            self._end_it.set()
 
     def end(self, grace: int) -> None:
         """Ends the pod. A later call can only shorten the grace period."""
@@ -105,6 +107,7 @@ class Worker:
         if self._step is not None and shorter:
             self._step.cancel()
         self._wake.set()
+        self._end_it.set()
 
     async def run(self) -> None:
         """Returns when the pod is gone."""
@@ -114,30 +117,34 @@ class Worker:
                 self._after = None
             while not self.gone.is_set():
                 self._wake.clear()
-                pause = await self._one_step()
+                self._end_it.clear()
+                pause, news = await self._one_step()
                 if not self.gone.is_set():
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(pause):
-                            await self._wake.wait()
+                            await news.wait()
         finally:
             self._probes.close()
             if self._step is not None:
                 self._step.cancel()
 
-    async def _one_step(self) -> float:
-        """Does what is to be done now; returns seconds until the next step, if nothing wakes it before."""
+    async def _one_step(self) -> tuple[float, asyncio.Event]:
+        """Does what is to be done now; returns seconds until the next step, and what makes it sooner.
+
+        After a failure only the pod's end does: other news may be the failure's own.
+        """
         self._step = asyncio.create_task(self._end() if self.ending else self._live())
         await asyncio.wait([self._step])
         if self._step.cancelled():
-            return 0.0
+            return 0.0, self._wake
         error = self._step.exception()
         if error is None:
-            return self._step.result()
+            return self._step.result(), self._wake
         if isinstance(error, (PodwrightError, OSError)):
             logger.warning("pod %s: %s", self.pod.full_name, error)
         else:
             logger.error("pod %s: this is a defect", self.pod.full_name, exc_info=error)
-        return _AFTER_FAILURE * (0.8 + 0.4 * random.random())
+        return _AFTER_FAILURE * (0.8 + 0.4 * random.random()), self._end_it
 
     # ---- alive
 

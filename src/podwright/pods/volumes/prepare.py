@@ -7,7 +7,7 @@ from typing import Protocol
 from podwright.errors import InvalidArgument
 from podwright.pods.facts import Facts
 from podwright.pods.objects import Objects
-from podwright.pods.schema import Pod, Volume
+from podwright.pods.schema import Volume
 from podwright.pods.volumes import atomic
 from podwright.pods.volumes.host_path import host_path
 from podwright.pods.volumes.payload import payload
@@ -39,20 +39,6 @@ def prepare(facts: Facts, objects: Objects, places: Places) -> dict[str, str]:
         elif volume.image is None:
             raise InvalidArgument(f"{where}: has no source that is served here")
     return paths
-
-
-def refresh(facts: Facts, objects: Objects, places: Places) -> None:
-    """Writes what has changed of config maps, secrets, tokens and the pod's own fields into its volumes."""
-    for index, volume in enumerate(facts.pod.spec.volumes):
-        files = payload(volume, objects, facts, f"spec.volumes[{index}]")
-        if files is not None:
-            atomic.write(places.volume(volume), files, facts.pod.spec.security_context.fs_group)
-
-
-def is_ready(pod: Pod, places: Places) -> bool:
-    """Whether all directories are there."""
-    made = [volume for volume in pod.spec.volumes if volume.host_path is None and volume.image is None]
-    return all(os.path.isdir(places.volume(volume)) for volume in made)
 
 
 def _directory(path: str, mode: int, group: int | None) -> str:
