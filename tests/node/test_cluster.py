@@ -251,44 +251,41 @@ def test_a_deleted_node_registers_again(cluster: Member) -> None:
     cluster.until(lambda: node(cluster) and node(cluster)["metadata"]["uid"] != first, "the node does not come back")
 
 
-def test_the_node_tells_that_its_runtime_is_not_ready(tmp_path: Path) -> None:
-    made = Member(tmp_path)
-    with made.api, StubServer(made.socket, made.runtime) as server:
-        made.start()
-        made.until(lambda: ready(node(made).get("status", {})) == "True")
-        made.runtime.network_ready = False
-        made.until(lambda: ready(node(made)["status"]) == "False", "the node stays ready")
-        message = next(item["message"] for item in node(made)["status"]["conditions"] if item["type"] == "Ready")
+def test_the_node_tells_that_its_runtime_is_not_ready(alone: Member) -> None:
+    with alone.api, StubServer(alone.socket, alone.runtime) as server:
+        alone.start()
+        alone.until(lambda: ready(node(alone).get("status", {})) == "True")
+        alone.runtime.network_ready = False
+        alone.until(lambda: ready(node(alone)["status"]) == "False", "the node stays ready")
+        message = next(item["message"] for item in node(alone)["status"]["conditions"] if item["type"] == "Ready")
         assert "NetworkReady=false" in message
         assert server.paths
-        made.end()
+        alone.end()
 
 
-def test_nothing_is_registered_without_a_common_version(tmp_path: Path) -> None:
-    made = Member(tmp_path)
-    with made.api, StubServer(made.socket, made.runtime, runtime_versions=(), image_versions=()):
-        made.start()
-        assert made.process is not None
-        assert made.process.wait(timeout=60) == 1
-        made.process = None
-        assert "validate service connection" in made.log.read_text()
-        assert "serves neither CRI v1 nor CRI v1alpha2" in made.log.read_text()
-        assert made.api.requests == []
+def test_nothing_is_registered_without_a_common_version(alone: Member) -> None:
+    with alone.api, StubServer(alone.socket, alone.runtime, runtime_versions=(), image_versions=()):
+        alone.start()
+        assert alone.process is not None
+        assert alone.process.wait(timeout=60) == 1
+        alone.process = None
+        assert "validate service connection" in alone.log.read_text()
+        assert "serves neither CRI v1 nor CRI v1alpha2" in alone.log.read_text()
+        assert alone.api.requests == []
 
 
 @pytest.mark.parametrize("code", [Code.UNIMPLEMENTED, Code.INTERNAL])
-def test_a_runtime_that_does_not_tell_its_cgroup_driver(tmp_path: Path, code: Code) -> None:
+def test_a_runtime_that_does_not_tell_its_cgroup_driver(alone: Member, code: Code) -> None:
     """UNIMPLEMENTED is an older runtime; anything else is tried three times, and then the process ends."""
-    made = Member(tmp_path)
-    with made.api, StubServer(made.socket, made.runtime) as server:
+    with alone.api, StubServer(alone.socket, alone.runtime) as server:
         server.fail("RuntimeConfig", code, "boom")
-        made.start()
-        assert made.process is not None
+        alone.start()
+        assert alone.process is not None
         if code is Code.UNIMPLEMENTED:
-            made.until(lambda: node(made))
-            made.end()
+            alone.until(lambda: node(alone))
+            alone.end()
             return
-        assert made.process.wait(timeout=60) == 1
-        made.process = None
+        assert alone.process.wait(timeout=60) == 1
+        alone.process = None
         assert sum(path.endswith("/RuntimeConfig") for path in server.paths) == 3
-        assert made.api.requests == []
+        assert alone.api.requests == []

@@ -3,7 +3,6 @@
 Real processes and real gRPC servers: version used, registered or not, and what the log says.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,9 +61,8 @@ def refused(member: Member, *words: str) -> None:
     ],
 )
 def test_start_with_a_common_version(
-    tmp_path: Path, runtime: Versions, image: Versions, speaks: tuple[str, str]
+    member: Member, runtime: Versions, image: Versions, speaks: tuple[str, str]
 ) -> None:
-    member = Member(tmp_path)
     with member.api, StubServer(member.socket, member.runtime, runtime, image) as server:
         member.start()
         member.until(lambda: ready(member) == "True", "the node does not get ready")
@@ -85,25 +83,22 @@ def test_start_with_a_common_version(
     ],
 )
 def test_start_without_a_common_version(
-    tmp_path: Path, runtime: Versions, image: Versions, words: tuple[str, ...]
+    member: Member, runtime: Versions, image: Versions, words: tuple[str, ...]
 ) -> None:
-    member = Member(tmp_path)
     with member.api, StubServer(member.socket, member.runtime, runtime, image):
         member.start()
         refused(member, "validate service connection", *words)
 
 
-def test_start_without_a_runtime(tmp_path: Path) -> None:
-    member = Member(tmp_path)
+def test_start_without_a_runtime(member: Member) -> None:
     with member.api:
         member.start()
         refused(member, "validate service connection", "no connection to RuntimeService", "no such file or directory")
 
 
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.INTERNAL, Code.PERMISSION_DENIED, Code.UNKNOWN])
-def test_start_with_a_failing_runtime(tmp_path: Path, code: Code) -> None:
+def test_start_with_a_failing_runtime(member: Member, code: Code) -> None:
     """No failure but UNIMPLEMENTED may lead to the old version, although it is served here."""
-    member = Member(tmp_path)
     with member.api, StubServer(member.socket, member.runtime, BOTH, BOTH) as server:
         server.fail("Version", code, "server is not initialized yet")
         member.start()
@@ -122,9 +117,8 @@ def test_start_with_a_failing_runtime(tmp_path: Path, code: Code) -> None:
     ],
 )
 def test_the_runtime_is_replaced_under_a_live_node(
-    tmp_path: Path, before: Versions, after: Versions, speaks: str, works: bool
+    member: Member, before: Versions, after: Versions, speaks: str, works: bool
 ) -> None:
-    member = Member(tmp_path)
     with member.api:
         with StubServer(member.socket, member.runtime, before, before) as server:
             member.start()
@@ -155,8 +149,7 @@ def test_the_runtime_is_replaced_under_a_live_node(
 
 
 @pytest.mark.slow
-def test_a_runtime_that_stays_away_makes_the_node_unready(tmp_path: Path) -> None:
-    member = Member(tmp_path)
+def test_a_runtime_that_stays_away_makes_the_node_unready(member: Member) -> None:
     with member.api:
         with StubServer(member.socket, member.runtime):
             member.start()
