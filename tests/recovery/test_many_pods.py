@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PODS = 200
 AT_ONCE = 20
-GROWTH = 8 << 20
+GROWTH = 4 << 20
 """Bytes that the daemon may grow by between the 40th and the 200th pod; what a pod costs for good would show."""
 
 

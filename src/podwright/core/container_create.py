@@ -215,7 +215,10 @@ def _write_bundle(
         container_restore.add_criu_config(built.spec, bundle)
     documents.write(built.spec, f"{bundle}/config.json")
     if container.facts.log_path:
-        make_log(container.facts.log_path)
+        try:
+            make_log(container.facts.log_path)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise InvalidArgument(f'log_path: "{container.config.log_path}": {error}') from None
     return built
 
 
@@ -233,7 +236,10 @@ def _target(runtime: Runtime, container: Container) -> str | None:
     options = container.config.linux.security_context.namespace_options
     if options.pid != v1.TARGET:
         return None
-    target = runtime.index.container(options.target_id)
+    try:
+        target = runtime.index.container(options.target_id)
+    except NotFound as error:
+        raise NotFound(f"linux.security_context.namespace_options.target_id: {error}") from None
     if target.sandbox is not container.sandbox:
         raise InvalidArgument(
             f'linux.security_context.namespace_options.target_id: container "{target.id}" is in another sandbox'

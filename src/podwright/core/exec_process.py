@@ -18,9 +18,8 @@ from podwright.core.runtime import Runtime
 from podwright.errors import FailedPrecondition, Internal, InvalidArgument, PodwrightError
 from podwright.ids import new_id
 from podwright.kernel import process
-from podwright.oci import documents
+from podwright.oci import complaints, documents
 from podwright.oci import process as oci_process
-from podwright.oci import runtime as oci_runtime
 from podwright.state.records import Container
 
 MARK = "PODWRIGHT_EXEC"
@@ -33,7 +32,7 @@ class Described:
     directory: str
     exec_id: str
     oom_score_adj: int | None
-    """What the process shall have, and the OCI runtime be given, since crun lets it inherit its own."""
+    """What the OCI runtime must be given, where it lets the process inherit its own and that would be another."""
 
     @property
     def mark(self) -> bytes:
@@ -100,7 +99,11 @@ def describe(
     document = oci_process.for_exec(spec, command, [f"{MARK}={exec_id}"], tty=tty)
     if size is not None:
         document["consoleSize"] = dict(size)
-    described = Described(runtime.paths.exec(container.id, exec_id), exec_id, document.get("oomScoreAdj"))
+    score = document.get("oomScoreAdj")
+    inherits = (
+        runtime.handlers[container.facts.handler].features.flavour == "crun" and score != runtime.host.oom_score_adj
+    )
+    described = Described(runtime.paths.exec(container.id, exec_id), exec_id, score if inherits else None)
     os.mkdir(described.directory, 0o700)
     try:
         documents.write(document, described.process_file)
@@ -117,8 +120,8 @@ def console(runtime: Runtime, described: Described) -> str:
 
 def not_run(container: Container, command: Sequence[str], words: str) -> PodwrightError:
     """Why the OCI runtime, by its own words, has not got as far as the command."""
-    words = oci_runtime.plain(words)
-    if oci_runtime.blames_command(words):
+    words = complaints.plain(words)
+    if complaints.field_at_fault(words) == "command":
         return InvalidArgument(f'cmd: "{command[0]}" cannot be run in container {container.title}: {words}')
     if container.status.phase != "running":
         return FailedPrecondition(f"container {container.title} has ended before the command ran: {words}")

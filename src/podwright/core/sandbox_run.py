@@ -22,6 +22,7 @@ from podwright.kernel import mounts, namespaces
 from podwright.kernel.namespaces import Kind, Wanted
 from podwright.network.dns import resolv_conf
 from podwright.network.request import AttachRequest, Dns, PortMapping
+from podwright.network.request import check as check_request
 from podwright.oci import documents, infra, resources, sysctls, validate
 from podwright.oci import namespaces as oci_namespaces
 from podwright.state.records import Sandbox, SandboxFacts, SandboxStatus, sandbox_name
@@ -42,6 +43,7 @@ async def run_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_h
     """
     handler = runtime.handler(requested_handler)
     validate.sandbox(config, runtime.host, handler.features)
+    check_request(_attach_request(config))
     name = sandbox_name(config.metadata)
     fingerprint = config.SerializeToString(deterministic=True) + requested_handler.encode()
     sandbox_id = await runtime.operations.make(
@@ -189,10 +191,15 @@ def _dns(config: v1.PodSandboxConfig) -> Dns | None:
 _PROTOCOLS: Mapping[v1.Protocol, Literal["tcp", "udp", "sctp"]] = {v1.TCP: "tcp", v1.UDP: "udp", v1.SCTP: "sctp"}
 
 
-def _attach_request(sandbox: Sandbox, netns: str) -> AttachRequest:
-    config = sandbox.config
+def _attach_request(
+    config: v1.PodSandboxConfig, *, sandbox_id: str = "", netns: str = "", cgroup_parent: str = ""
+) -> AttachRequest:
+    """What the sandbox wants of its network. Raises InvalidArgument for a protocol that is none."""
+    for index, mapping in enumerate(config.port_mappings):
+        if mapping.protocol not in _PROTOCOLS:
+            raise InvalidArgument(f"port_mappings[{index}].protocol: there is no protocol {mapping.protocol}")
     return AttachRequest(
-        sandbox_id=sandbox.id,
+        sandbox_id=sandbox_id,
         netns=netns,
         name=config.metadata.name,
         namespace=config.metadata.namespace,
@@ -202,7 +209,7 @@ def _attach_request(sandbox: Sandbox, netns: str) -> AttachRequest:
             PortMapping(m.container_port, m.host_port, _PROTOCOLS[m.protocol], m.host_ip) for m in config.port_mappings
         ],
         dns=_dns(config),
-        cgroup_parent=sandbox.facts.cgroup_parent,
+        cgroup_parent=cgroup_parent,
     )
 
 
@@ -210,8 +217,11 @@ async def _attach(runtime: Runtime, sandbox: Sandbox, pins: Mapping[Kind, str]) 
     """Attaches the sandbox to its network, unless it has the host's."""
     if "net" not in pins:
         return
+    request = _attach_request(
+        sandbox.config, sandbox_id=sandbox.id, netns=pins["net"], cgroup_parent=sandbox.facts.cgroup_parent
+    )
     with step("sandbox.network", sandbox.id):
-        attachment = await runtime.network.attach(_attach_request(sandbox, pins["net"]))
+        attachment = await runtime.network.attach(request)
     await runtime.index.update_sandbox(sandbox, ips=attachment.ips)
 
 

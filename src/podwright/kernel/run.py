@@ -83,14 +83,11 @@ async def run(
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
     stderr: int | None = None,
-    oom_score_adj: int | None = None,
 ) -> Finished:
     """Runs a program to its end.
 
     With `stderr`, a file descriptor, nothing is captured: for programs that leave a child behind, which must not hold
     our pipes.
-
-    `oom_score_adj` is what it, and so its children, shall begin with.
 
     `limit` bytes are kept of each output stream. After its end the streams are read for `drain` seconds more where a
     child of it holds them open. On `timeout` (seconds) and on cancellation it is killed; the former raises
@@ -100,7 +97,7 @@ async def run(
     try:
         transport, collector = await loop.subprocess_exec(
             lambda: _Collector(limit),
-            *_scored(argv, oom_score_adj),
+            *argv,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stderr is None else subprocess.DEVNULL,
             stderr=subprocess.PIPE if stderr is None else stderr,
@@ -134,11 +131,6 @@ async def run(
     status = transport.get_returncode()
     assert status is not None
     return Finished(tuple(argv), status, bytes(collector.output[1]), bytes(collector.output[2]))
-
-
-def _scored(argv: Sequence[str], score: int | None) -> Sequence[str]:
-    """The command line that begins with this oom_score_adj. Set from here, it could come too late."""
-    return argv if score is None else ["choom", "-n", str(score), "--", *argv]
 
 
 class Running:
@@ -175,17 +167,12 @@ class _Watcher(asyncio.SubprocessProtocol):
         self.exited.set_result(None)
 
 
-async def spawn(
-    argv: Sequence[str], *, stdin: int, stdout: int, stderr: int, oom_score_adj: int | None = None
-) -> Running:
-    """Starts a program in a session of its own; the files may be subprocess.DEVNULL. Raises Internal.
-
-    `oom_score_adj` as for `run`.
-    """
+async def spawn(argv: Sequence[str], *, stdin: int, stdout: int, stderr: int) -> Running:
+    """Starts a program in a session of its own; the files may be subprocess.DEVNULL. Raises Internal."""
     try:
         transport, watcher = await asyncio.get_running_loop().subprocess_exec(
             _Watcher,
-            *_scored(argv, oom_score_adj),
+            *argv,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -4,6 +4,7 @@ The names and shapes are containerd's, which plugins are written for: `portMappi
 and `io.kubernetes.cri.pod-annotations`. Nothing in the CRI corresponds to `aliases`, `mac`, `ips` and `ipRanges`.
 """
 
+import ipaddress
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ import msgspec
 
 from podwright.errors import InvalidArgument
 from podwright.network.config import NetworkConfig
+
+_LAST_PORT = 65535
 
 INTERFACE = "eth0"
 """What kubelets and probes expect a pod's interface to be called."""
@@ -70,6 +73,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ifname: str
     args: dict[str, str]
     capabilities: dict[str, Any]
+
+
+def check(request: AttachRequest) -> None:
+    """Raises InvalidArgument, naming the field, for what no network can do; for the time before anything is made."""
+    _args(request)
+    bandwidth(request.annotations)
+    for index, mapping in enumerate(request.port_mappings):
+        field = f"port_mappings[{index}]"
+        if not 1 <= mapping.container_port <= _LAST_PORT:
+            raise InvalidArgument(f"{field}.container_port: {mapping.container_port} is not between 1 and {_LAST_PORT}")
+        if not 0 <= mapping.host_port <= _LAST_PORT:
+            raise InvalidArgument(f"{field}.host_port: {mapping.host_port} is not between 0 and {_LAST_PORT}")
+        try:
+            ipaddress.ip_address(mapping.host_ip or "::")
+        except ValueError:
+            raise InvalidArgument(f'{field}.host_ip: "{mapping.host_ip}" is no IP address') from None
 
 
 def make_call(request: AttachRequest, network: NetworkConfig) -> Call:

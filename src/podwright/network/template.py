@@ -45,7 +45,7 @@ def _parse_cidrs(text: str) -> list[_Cidr]:
     try:
         return [ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise InvalidArgument(f"pod_cidr: {error}") from None
+        raise InvalidArgument(f"runtime_config.network_config.pod_cidr: {error}") from None
 
 
 def _other_files(directory: str) -> list[str]:

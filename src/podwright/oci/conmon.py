@@ -16,7 +16,8 @@ from podwright.errors import DeadlineExceeded, Internal, InvalidArgument
 from podwright.kernel import process
 from podwright.kernel.process import Pid
 from podwright.kernel.run import run
-from podwright.oci.runtime import OciRuntime, blames_command, plain
+from podwright.oci import complaints
+from podwright.oci.runtime import OciRuntime
 
 CREATE_SECONDS = 120.0
 
@@ -84,8 +85,8 @@ class Creation:
 
 
 async def create(creation: Creation) -> Monitored:
-    """Runs the OCI runtime's `create` under a conmon of its own. Raises InvalidArgument if the executable is not there
-    or is none, Internal with the runtime's words, DeadlineExceeded.
+    """Runs the OCI runtime's `create` under a conmon of its own. Raises InvalidArgument for what image or kernel
+    refuse, Internal with the runtime's words, DeadlineExceeded.
     """
     errors = f"{creation.bundle}/conmon.log"
     receiving, sending = os.pipe2(os.O_CLOEXEC)
@@ -131,11 +132,11 @@ def _created(line: bytes, creation: Creation, errors: str) -> Monitored:
         raise Internal(f"conmon ended before the container was created: {_tail(errors)}")
     answer = json.loads(line)
     if answer["data"] < 0:
-        message = plain(str(answer.get("message", ""))) or _tail(errors)
-        if blames_command(message):
-            raise InvalidArgument(
-                f'command: "{creation.executable}" cannot be run in container "{creation.name}": {message}'
-            )
+        message = complaints.plain(str(answer.get("message", ""))) or _tail(errors)
+        field = complaints.field_at_fault(message)
+        what = f'"{creation.executable}" cannot be run in' if field == "command" else "there can be no"
+        if field:
+            raise InvalidArgument(f'{field}: {what} container "{creation.name}": {message}')
         raise Internal(f"{creation.runtime.name} cannot create the container: {message}")
     try:
         return Monitored(Pid.of(answer["data"]), Pid.of(_read_pid(f"{creation.bundle}/conmon.pid")))

@@ -24,7 +24,7 @@ from podwright.errors import DeadlineExceeded, Internal
 from podwright.kernel.nonblocking import Fd, pipe, readable
 from podwright.kernel.run import Running, spawn
 from podwright.oci.features import Features
-from podwright.oci.runtime import OciRuntime
+from podwright.oci.runtime import OciRuntime, scored
 
 CONSOLE_SECONDS = 30.0
 """How long the program may take to make a terminal."""
@@ -112,15 +112,16 @@ async def start(
         *(runtime.program, *runtime.arguments(), f"--log={files.log}", "--log-format=json", "exec"),
         *(f"--process={files.process}", f"--pid-file={files.pid}"),
     ]
+    command = scored(command, oom_score_adj)
     if not wanted.tty:
-        return await _with_pipes([*command, container_id], wanted, oom_score_adj)
+        return await _with_pipes([*command, container_id], wanted)
     if features.hands_over_console:
         command.append(f"--console-socket={files.console}")
-        return await _with_console([*command, container_id], files.console, oom_score_adj)
-    return await _with_terminal([*command, container_id], oom_score_adj)
+        return await _with_console([*command, container_id], files.console)
+    return await _with_terminal([*command, container_id])
 
 
-async def _with_pipes(command: list[str], wanted: Wanted, oom_score_adj: int | None) -> Execution:
+async def _with_pipes(command: list[str], wanted: Wanted) -> Execution:
     ours = _Streams()
     theirs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
@@ -129,7 +130,7 @@ async def _with_pipes(command: list[str], wanted: Wanted, oom_score_adj: int | N
                 reading, writing = pipe()
                 theirs[name] = reading if name == "stdin" else writing
                 setattr(ours, name, Fd(writing if name == "stdin" else reading))
-        program = await spawn(command, **theirs, oom_score_adj=oom_score_adj)
+        program = await spawn(command, **theirs)
     except BaseException:
         _close(ours)
         raise
@@ -140,10 +141,10 @@ async def _with_pipes(command: list[str], wanted: Wanted, oom_score_adj: int | N
     return Execution(program, ours)
 
 
-async def _with_console(command: list[str], path: str, oom_score_adj: int | None) -> Execution:
+async def _with_console(command: list[str], path: str) -> Execution:
     null = subprocess.DEVNULL
     with _listening(path) as listener:
-        program = await spawn(command, stdin=null, stdout=null, stderr=null, oom_score_adj=oom_score_adj)
+        program = await spawn(command, stdin=null, stdout=null, stderr=null)
         try:
             terminal = await _first_of(_receive_terminal(listener), program)
         except BaseException:
@@ -152,11 +153,11 @@ async def _with_console(command: list[str], path: str, oom_score_adj: int | None
     return Execution(program, _of_terminal(terminal))
 
 
-async def _with_terminal(command: list[str], oom_score_adj: int | None) -> Execution:
+async def _with_terminal(command: list[str]) -> Execution:
     ours, theirs = os.openpty()
     try:
         tty.setraw(theirs)  # before the program does: what is typed meanwhile must not be echoed here as well
-        program = await spawn(command, stdin=theirs, stdout=theirs, stderr=theirs, oom_score_adj=oom_score_adj)
+        program = await spawn(command, stdin=theirs, stdout=theirs, stderr=theirs)
     except BaseException:
         os.close(ours)
         raise

@@ -20,7 +20,8 @@ SHARES = (2, 262144)
 PERIOD = (1000, 1_000_000)
 """Microseconds (kernel: scheduler/sched-bwc.rst)."""
 DEFAULT_PERIOD = 100_000
-MIN_QUOTA = 1000
+QUOTA = (1000, 2**44 - 1)
+"""Microseconds; more overflows the kernel's counter of nanoseconds (kernel/sched/sched.h, MAX_BW)."""
 OOM_SCORE_ADJ = (-1000, 1000)
 
 _RANGES = re.compile(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*", re.ASCII)
@@ -90,8 +91,8 @@ def check(limits: v1.LinuxContainerResources, field: str = "linux.resources") ->
 def _check_cpu(limits: v1.LinuxContainerResources, field: str) -> None:
     if limits.cpu_period:
         _check_range(f"{field}.cpu_period", limits.cpu_period, *PERIOD)
-    if limits.cpu_quota < -1 or 0 < limits.cpu_quota < MIN_QUOTA:
-        raise InvalidArgument(f"{field}.cpu_quota: {limits.cpu_quota} is neither -1 nor at least {MIN_QUOTA}")
+    if limits.cpu_quota not in (0, -1) and not QUOTA[0] <= limits.cpu_quota <= QUOTA[1]:
+        raise InvalidArgument(f"{field}.cpu_quota: {limits.cpu_quota} is neither -1 nor from {QUOTA[0]} to {QUOTA[1]}")
     if limits.cpu_shares < 0:
         raise InvalidArgument(f"{field}.cpu_shares: {limits.cpu_shares} is negative")
     for name, text in (("cpuset_cpus", limits.cpuset_cpus), ("cpuset_mems", limits.cpuset_mems)):

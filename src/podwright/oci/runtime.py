@@ -6,34 +6,20 @@ Owns the command lines. What a container is like is said by its bundle (spec.py)
 import contextlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podwright.errors import Internal, NotFound
+from podwright.errors import FailedPrecondition, Internal, InvalidArgument, NotFound
 from podwright.kernel.process import Pid
 from podwright.kernel.run import Finished, run
+from podwright.oci import complaints
 
 COMMAND_SECONDS = 60.0
 """How long any command but exec may take. They take milliseconds; a hung disk or cgroup must not hold an RPC for
 ever.
 """
-
-_LOG_LINE = re.compile(r'time="[^"]*" level=(?:error|fatal) msg=(?P<text>"(?:[^"\\]|\\.)*")')
-_COMMAND = re.compile(r'executable file|open executable|exec: "')
-
-
-def plain(words: str) -> str:
-    """The words of an OCI runtime, taken out of log lines where they come in such (runc)."""
-    found = _LOG_LINE.search(words)
-    return str(json.loads(found["text"])) if found else words.strip()
-
-
-def blames_command(words: str) -> bool:
-    """Whether an OCI runtime (crun, runc) complains about the program that it was to run."""
-    return _COMMAND.search(words) is not None
 
 
 def criu_errors(log: str) -> str:
@@ -100,9 +86,17 @@ class OciRuntime:
         return str(json.loads(done.check("cannot read the state of the container").stdout)["status"])
 
     async def update(self, container_id: str, resources: Mapping[str, Any]) -> None:
-        """Changes cgroup limits. `resources` has the form of linux.resources in the OCI runtime specification."""
+        """Changes cgroup limits. `resources` has the form of linux.resources in the OCI runtime specification.
+
+        Raises InvalidArgument if the kernel refuses a value, FailedPrecondition if it does not fit what is in use.
+        """
         document = json.dumps(resources).encode()
         done = await run(self.command("update", "--resources=-", container_id), stdin=document, timeout=COMMAND_SECONDS)
+        words = complaints.plain(done.stderr.decode(errors="replace"))
+        if done.status != 0 and complaints.is_busy(words):
+            raise FailedPrecondition(f"linux: the limits are below what is in use: {words}")
+        if done.status != 0 and complaints.field_at_fault(words) == "linux.resources":
+            raise InvalidArgument(f"linux: the kernel refuses a limit: {words}")
         done.check("cannot update the limits of the container")
 
     async def checkpoint(self, container_id: str, images: str, work: str) -> None:
@@ -146,10 +140,15 @@ class OciRuntime:
         """Runs a process described by `process_file` in the container and waits for it; see kernel/run.py.
 
         Without `pid_file` afterwards it was not run, and the output is a complaint of the OCI runtime. crun takes no
-        notice of the description's oomScoreAdj, so `oom_score_adj` is given to it to inherit.
+        notice of the description's oomScoreAdj, so with `oom_score_adj` it inherits one.
         """
         command = self.command("exec", f"--process={process_file}", f"--pid-file={pid_file}", container_id)
-        return await run(command, limit=limit, timeout=timeout, oom_score_adj=oom_score_adj)
+        return await run(scored(command, oom_score_adj), limit=limit, timeout=timeout)
+
+
+def scored(command: list[str], oom_score_adj: int | None) -> list[str]:
+    """The command line of a program that has this oom_score_adj, if one is given, before it does anything."""
+    return command if oom_score_adj is None else ["choom", "-n", str(oom_score_adj), "--", *command]
 
 
 def _text(path: str) -> str:

@@ -33,14 +33,14 @@ def sandbox(config: v1.PodSandboxConfig, host: Host, features: Features) -> None
 
     `linux.overhead` and `linux.resources` are for information and may be anything. Port mappings are network/'s.
     """
-    if not config.HasField("metadata") or not config.metadata.name:
-        raise InvalidArgument("metadata.name: is missing")
-    if len(config.hostname.encode()) > HOSTNAME_LIMIT or "\0" in config.hostname:
+    _check_metadata(config)
+    if len(config.hostname.encode()) > HOSTNAME_LIMIT or not config.hostname.isprintable():
         raise InvalidArgument(
-            f'hostname: "{config.hostname}" is longer than {HOSTNAME_LIMIT} bytes, or has a NUL character'
+            f"hostname: {config.hostname!r} is longer than {HOSTNAME_LIMIT} bytes, or has a control character"
         )
-    if config.log_directory and (not config.log_directory.startswith("/") or ".." in config.log_directory.split("/")):
-        raise InvalidArgument(f'log_directory: "{config.log_directory}" is no absolute path without ".."')
+    directory = config.log_directory
+    if directory and (not directory.startswith("/") or ".." in directory.split("/") or "\0" in directory):
+        raise InvalidArgument(f'log_directory: "{directory}" is no absolute path without ".."')
     for field in ("servers", "searches", "options"):
         for line in getattr(config.dns_config, field):
             if not line.isprintable() or " " in line:
@@ -58,8 +58,7 @@ def sandbox(config: v1.PodSandboxConfig, host: Host, features: Features) -> None
 
 def container(config: v1.ContainerConfig, sandbox: v1.PodSandboxConfig, features: Features) -> None:
     """Raises InvalidArgument or FailedPrecondition, naming the field, unless such a container can be in the sandbox."""
-    if not config.HasField("metadata") or not config.metadata.name:
-        raise InvalidArgument("metadata.name: is missing")
+    _check_metadata(config)
     if not config.image.image:
         raise InvalidArgument("image.image: is missing")
     security, of_sandbox = config.linux.security_context, sandbox.linux.security_context
@@ -82,3 +81,11 @@ def container(config: v1.ContainerConfig, sandbox: v1.PodSandboxConfig, features
     for field in ("masked_paths", "readonly_paths"):
         for path in getattr(security, field):
             mounts.check_container_path(f"linux.security_context.{field}", path)
+
+
+def _check_metadata(config: v1.PodSandboxConfig | v1.ContainerConfig) -> None:
+    if not config.HasField("metadata") or not config.metadata.name:
+        raise InvalidArgument("metadata.name: is missing")
+    for field, value in config.metadata.ListFields():
+        if isinstance(value, str) and not value.isprintable():
+            raise InvalidArgument(f"metadata.{field.name}: {value!r} has a control character")

@@ -2,7 +2,6 @@
 
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
-from podwright.errors import InvalidArgument
 from podwright.server.dispatch import Call
 
 
@@ -18,8 +17,5 @@ async def update_runtime_config(
     """Takes the node's pod CIDR; it goes into the CNI configuration if a template is configured."""
     cidrs = request.runtime_config.network_config.pod_cidr
     if cidrs:
-        try:
-            await runtime.network.update_pod_cidr(cidrs)
-        except ValueError as error:
-            raise InvalidArgument(f"runtime_config.network_config.pod_cidr: {error}") from None
+        await runtime.network.update_pod_cidr(cidrs)
     return v1.UpdateRuntimeConfigResponse()
