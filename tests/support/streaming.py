@@ -1,7 +1,10 @@
 """A client of a node's streaming server, from within the node's network namespace."""
 
 import asyncio
+import contextlib
 import socket
+import socketserver
+import threading
 import urllib.parse
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -86,3 +89,38 @@ def raw(node: Node, url: str, *pieces: bytes) -> bytes:
         return answer
 
     return within(node, talk)
+
+
+class Echo(socketserver.ThreadingTCPServer):
+    """Sends back what it gets; `namespace` is the path of the network namespace to listen in."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, namespace: str, address: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__((address, port), _EchoHandler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = in_thread_of_its_own(lambda: self._socket_within(namespace))
+        self.server_bind()
+        self.server_activate()
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+
+    def _socket_within(self, namespace: str) -> socket.socket:
+        namespaces.join(namespace, "net")
+        return socket.socket(self.address_family)
+
+    def close(self) -> None:
+        """Ends it with all of its connections."""
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
+
+
+class _EchoHandler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := self.request.recv(65536):
+                self.request.sendall(data)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from podwright.core import exec_process
 from podwright.core.exec_process import Described
 from podwright.core.runtime import Runtime
+from podwright.kernel import process
 from podwright.oci import execution
 from podwright.oci.execution import Execution, Wanted
 from podwright.state.records import Container
@@ -23,6 +24,7 @@ from podwright.trace import step
 logger = logging.getLogger(__name__)
 
 HANG_UP_SECONDS = 5.0
+LOOK_SECONDS = 0.02
 DRAIN_SECONDS = 1.0
 """How long the output is still read after the command's end where a child of it holds it open."""
 
@@ -64,7 +66,6 @@ class ExecSession:
 
     async def end(self) -> None:
         """Ends the command if it still runs, and releases everything. Not to be cancelled."""
-        self._running.close_streams()
         waiting = asyncio.ensure_future(self._running.wait())
         try:
             ended, _ = await asyncio.wait({waiting}, timeout=0)
@@ -76,14 +77,25 @@ class ExecSession:
             await asyncio.to_thread(exec_process.forget, self._described)
 
     async def _hang_up(self, waiting: "asyncio.Future[int]") -> None:
-        with step("container.exec_hang_up", self._container.id):
-            pid = self._described.pid()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HANG_UP_SECONDS
+        with step("container.exec_hang_up", self._container.id), self._running.without_client():
+            # runc tells the number when the command is already running, and nobody tells that it has told.
+            while (pid := self._described.pid()) is None and not waiting.done() and loop.time() < deadline:
+                await asyncio.wait({waiting}, timeout=LOOK_SECONDS)
             if pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(os.getpgid(pid), signal.SIGHUP)
-                await asyncio.wait({waiting}, timeout=HANG_UP_SECONDS)
+                await asyncio.to_thread(_send_hang_up, pid, self._running.program)
+                await asyncio.wait({waiting}, timeout=max(0, deadline - loop.time()))
             if not waiting.done():
                 await asyncio.to_thread(exec_process.kill, self._runtime, self._container, self._described.mark)
+
+
+def _send_hang_up(pid: int, program: int) -> None:
+    """crun leaves a command without a terminal in its own process group, and takes it along when it dies itself."""
+    with contextlib.suppress(ProcessLookupError):
+        for member in process.group_of(pid) - {program}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGHUP)
 
 
 async def start(

@@ -94,6 +94,18 @@ def descendants(roots: set[int]) -> set[int]:
     return found
 
 
+def group_of(pid: int) -> set[int]:
+    """The processes that are in the process group of `pid`. Raises ProcessLookupError."""
+    group = os.getpgid(pid)
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(ProcessLookupError):
+                if int(_stat_fields(int(entry))[2]) == group:
+                    found.add(int(entry))
+    return found
+
+
 def with_environment(pids: set[int], entry: bytes) -> set[int]:
     """Those of `pids` that were started with the environment entry NAME=value."""
     found = set()

@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._transport.resume_reading()
-            self._transport.set_write_buffer_limits(0)
+            self._transport.set_write_buffer_limits(high=1, low=0)  # "writable" now means that all is sent
             async with asyncio.timeout(self._idle_seconds):
                 await self._sendable.wait()
             # Closing with unread input would make the kernel throw away what is on its way to the peer.

@@ -44,6 +44,8 @@ class Execution:
     """The process and its streams. `stdin` and `stdout` of a terminal are the same descriptor."""
 
     def __init__(self, program: Running, streams: "_Streams") -> None:
+        self.program = program.pid
+        """The number of the OCI runtime's process."""
         self.stdin = streams.stdin
         self.stdout = streams.stdout
         self.stderr = streams.stderr
@@ -62,16 +64,33 @@ class Execution:
         status = await self._program.wait()
         return status if status >= 0 else 128 - status
 
-    def close_streams(self) -> None:
-        """Closes our ends: the process reads an end of file, and cannot write any more."""
-        for stream in (self.stdin, self.stdout, self.stderr):
+    @contextlib.contextmanager
+    def without_client(self) -> Iterator[None]:
+        """In the block the process reads an end of file, or sees its terminal hang up. What it has to say in the end
+        is read by nobody, but it does not die of it.
+        """
+        outputs = [] if self._terminal else [output for output in (self.stdout, self.stderr) if output is not None]
+        for stream in (self.stdin, self._terminal):
             if stream is not None:
                 stream.close()
+        discarding = [asyncio.ensure_future(_discard(output)) for output in outputs]
+        try:
+            yield
+        finally:
+            for task in discarding:
+                task.cancel()
 
     def close(self) -> None:
         """Closes everything; kills the program, but not the process, if they still run."""
-        self.close_streams()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
         self._program.close()
+
+
+async def _discard(output: Fd) -> None:
+    while await output.read():  # noqa: ASYNC110  the sleep lets others run where there is always more to read
+        await asyncio.sleep(0)
 
 
 @dataclass(slots=True)

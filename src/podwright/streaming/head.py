@@ -9,6 +9,7 @@ import h11
 
 HEAD_SECONDS = 10.0
 LARGEST_HEAD = 32 << 10
+LINGER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +54,51 @@ def answer(status: HTTPStatus, headers: Sequence[tuple[str, str]]) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-Received = Callable[[asyncio.Transport, Request, bytes], None]
-
-
 class HeadReader(asyncio.Protocol):
-    """Reads the head of one request and gives the connection away, with what was read beyond it."""
+    """Reads the head of one request and gives the connection away, with what was read beyond it; or refuses it."""
 
-    def __init__(self, received: Received) -> None:
+    def __init__(self, received: "Callable[[HeadReader, Request, bytes], None]") -> None:
         self._received = received
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
-        self._transport: asyncio.Transport
+        self._done = False
         self._timer: asyncio.TimerHandle
+        self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.transport = transport
         self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, transport.abort)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._done:
+            return
         try:
             self._http.receive_data(data)
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
-            self._refuse(Refused(HTTPStatus(error.error_status_hint), str(error)))
+            self.refuse(Refused(HTTPStatus(error.error_status_hint), str(error)))
             return
         if event is h11.NEED_DATA:
             return
         assert isinstance(event, h11.Request)
+        self._done = True
         self._timer.cancel()
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
         path = event.target.decode("latin-1").partition("?")[0]
-        self._received(
-            self._transport, Request(event.method.decode("latin-1"), path, headers), self._http.trailing_data[0]
-        )
+        self._received(self, Request(event.method.decode("latin-1"), path, headers), self._http.trailing_data[0])
 
-    def _refuse(self, refused: Refused) -> None:
+    def refuse(self, refused: Refused) -> None:
+        """Answers, and ends the connection when the client has done so; until then what it sends is dropped, since
+        the kernel would take the answer back with it.
+        """
+        self._done = True
         self._timer.cancel()
-        self._transport.write(refusal(refused))
-        self._transport.close()
+        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
+        self.transport.write(refusal(refused))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()

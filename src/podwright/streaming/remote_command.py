@@ -102,6 +102,7 @@ class RemoteCommand:
             raise Disconnected(self.connection.lost.result())
         finally:
             task.cancel()
+            await asyncio.wait({task})
 
 
 class _Resizes:
@@ -127,11 +128,12 @@ class _Resizes:
             logger.info("the terminal is not resized any more: %s", error)
             self._stream.reset()
 
-    async def first(self) -> None:
-        """Waits a moment for the first size."""
+    async def first(self) -> Size | None:
+        """The first size, if it comes within a moment."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_SIZE_SECONDS):
                 await self._known.wait()
+        return self.latest
 
     def begin(self, apply: Callable[[Size], None]) -> None:
         """From now on sizes are applied, beginning with the last that is known."""
@@ -168,12 +170,9 @@ async def _quietly(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _exec(runtime: Runtime, request: ExecRequest, client: RemoteCommand) -> Outcome:
-    async with _Tasks() as tasks:
-        resizes = _follow_resizes(client, tasks)
-        size = None
-        if resizes:
-            await resizes.first()
-            size = resizes.latest
+    async with _Tasks() as following:
+        resizes = _follow_resizes(client, following)
+        size = await resizes.first() if resizes else None
         session = await container_exec_stream.start(
             runtime,
             request.container,
@@ -184,22 +183,24 @@ async def _exec(runtime: Runtime, request: ExecRequest, client: RemoteCommand) -
         try:
             if resizes:
                 resizes.begin(lambda size: session.resize(size.to_winsize()))
-            return Outcome(await client.unless_lost(_run(session, client, tasks)))
+            return Outcome(await client.unless_lost(_run(session, client)))
         finally:
             await asyncio.shield(session.end())
 
 
-async def _run(session: ExecSession, client: RemoteCommand, tasks: _Tasks) -> int:
-    outputs = [
-        tasks.start(_copy_out(fd, client.channels.get(channel)))
-        for fd, channel in ((session.stdout, Channel.STDOUT), (session.stderr, Channel.STDERR))
-        if fd is not None
-    ]
-    if Channel.STDIN in client.channels and session.stdin is not None:
-        tasks.start(_copy_in(client.channels[Channel.STDIN], session.stdin, keep_open=session.stdin is session.stdout))
-    code = await session.wait()
-    await asyncio.gather(*outputs)
-    return code
+async def _run(session: ExecSession, client: RemoteCommand) -> int:
+    async with _Tasks() as copying:
+        outputs = [
+            copying.start(_copy_out(fd, client.channels.get(channel)))
+            for fd, channel in ((session.stdout, Channel.STDOUT), (session.stderr, Channel.STDERR))
+            if fd is not None
+        ]
+        stdin = client.channels.get(Channel.STDIN)
+        if stdin is not None and session.stdin is not None:
+            copying.start(_copy_in(stdin, session.stdin, keep_open=session.stdin is session.stdout))
+        code = await session.wait()
+        await asyncio.gather(*outputs)
+        return code
 
 
 async def _copy_out(fd: Fd, stream: Stream | None) -> None:

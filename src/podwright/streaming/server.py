@@ -11,7 +11,7 @@ from podwright.core.stream_requests import PortForwardRequest
 from podwright.errors import FailedPrecondition
 from podwright.multiplex.connection import Disconnected
 from podwright.streaming import tls
-from podwright.streaming.head import HeadReader, Refused, Request, refusal
+from podwright.streaming.head import HeadReader, Refused, Request
 from podwright.streaming.port_forward import PortForward, websocket_protocols
 from podwright.streaming.remote_command import RemoteCommand
 from podwright.streaming.tls import Tls
@@ -75,8 +75,8 @@ class StreamingServer:
             if self._sessions:
                 await asyncio.wait(self._sessions, timeout=STOP_SECONDS)
 
-    def _received(self, transport: asyncio.Transport, request: Request, data: bytes) -> None:
-        session = asyncio.get_running_loop().create_task(self._serve(transport, request, data))
+    def _received(self, reader: HeadReader, request: Request, data: bytes) -> None:
+        session = asyncio.get_running_loop().create_task(self._serve(reader, request, data))
         self._sessions.add(session)
         session.add_done_callback(self._ended)
 
@@ -85,16 +85,15 @@ class StreamingServer:
         if not session.cancelled() and session.exception() is not None:
             logger.error("a streaming session failed", exc_info=session.exception())
 
-    async def _serve(self, transport: asyncio.Transport, request: Request, data: bytes) -> None:
+    async def _serve(self, reader: HeadReader, request: Request, data: bytes) -> None:
         try:
             client, upgrade = self._admit(request)
         except Refused as refused:
             logger.info("%s %.12s: %d %s", request.method, request.path, refused.status, refused)
-            transport.write(refusal(refused))
-            transport.close()
+            reader.refuse(refused)
             return
-        transport.write(upgrade.answer)
-        client.connection.start(transport, data)
+        reader.transport.write(upgrade.answer)
+        client.connection.start(reader.transport, data)
         try:
             await client.serve()
         except TimeoutError:
