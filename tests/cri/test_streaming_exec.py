@@ -204,8 +204,9 @@ def test_a_slow_reader_loses_nothing_and_holds_nobody_up(pods: Pods, over: str) 
     on(pods.node, test)
 
 
-def test_children_that_hold_the_output_open_are_not_waited_for(pods: Pods) -> None:
-    container = pods.start(pods.run_sandbox())
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_children_that_hold_the_output_open_are_not_waited_for(pods: Pods, handler: str) -> None:
+    container = pods.start(pods.run_sandbox(handler=handler))
 
     async def test(streams: Streams) -> None:
         async with await streams.exec(container, "sh", "-c", "echo done; sleep 1000 & exit 0") as command:

@@ -101,7 +101,7 @@ def test_many_connections_at_once(pods: Pods, sandbox: str, over: str) -> None:
                 assert await echoed(await forwarding.connect(8080), data) == data
 
             await asyncio.gather(*(one(number) for number in range(50)))
-            while forwarding._connection.streams:  # noqa: ASYNC110  those that are over are forgotten
+            while forwarding._connection.streams:
                 await asyncio.sleep(0.01)
 
     on(pods.node, test)

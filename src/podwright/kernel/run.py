@@ -148,11 +148,6 @@ class Running:
         assert status is not None
         return status
 
-    def signal(self, number: int) -> None:
-        """Sends a signal; does nothing if it has ended."""
-        if self._transport.get_returncode() is None:
-            self._transport.send_signal(number)
-
     def close(self) -> None:
         """Kills it, with its process group, if it still runs. Must be called in the end."""
         _kill(self._transport)

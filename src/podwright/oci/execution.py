@@ -1,9 +1,9 @@
-"""A further process in a container, with its streams in our hands: the OCI runtime's `exec` without --detach.
+"""A further process in a container, with its streams in our hands, by means of the OCI runtime's `exec`.
 
-The program is our child, waits for the process, and ends with its exit code; no monitor is needed. Without a terminal
-the process gets our pipes. With one: crun makes it, gives it to us over a socket, and keeps out of the way; runc does
-so only with --detach, so there the program gets a terminal of ours and copies between the two. Owns the command lines
-and the descriptors; what may run where is core's.
+The program is our child and ends with the exit code of the process; no monitor is needed. The process gets our pipes,
+or a terminal of the container's that is handed over to us by a socket. crun does all that and waits; runc only with
+--detach, and then reaper.py waits in its place. Owns the command lines and the descriptors; what may run where is
+core's.
 """
 
 import asyncio
@@ -11,11 +11,10 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
+import sys
 import termios
-import tty
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 from podwright.errors import DeadlineExceeded, Internal
 from podwright.kernel.nonblocking import Fd, pipe, readable
 from podwright.kernel.run import Running, spawn
+from podwright.oci import reaper
 from podwright.oci.features import Features
 from podwright.oci.runtime import OciRuntime, scored
 
@@ -57,7 +57,6 @@ class Execution:
         if self._terminal is not None and self._terminal.fileno() >= 0:
             with contextlib.suppress(OSError):  # EIO: the process has ended
                 fcntl.ioctl(self._terminal.fileno(), termios.TIOCSWINSZ, winsize)
-                self._program.signal(signal.SIGWINCH)
 
     async def wait(self) -> int:
         """The exit code of the process, 128 + n after signal n; or of the program, if it could not run it."""
@@ -132,12 +131,12 @@ async def start(
         *(f"--process={files.process}", f"--pid-file={files.pid}"),
     ]
     command = scored(command, oom_score_adj)
-    if not wanted.tty:
-        return await _with_pipes([*command, container_id], wanted)
-    if features.hands_over_console:
+    if not features.hands_over_console:
+        command = [sys.executable, "-I", "-S", reaper.__file__, files.pid, *command, "--detach"]
+    if wanted.tty:
         command.append(f"--console-socket={files.console}")
-        return await _with_console([*command, container_id], files.console)
-    return await _with_terminal([*command, container_id])
+        return await _with_terminal([*command, container_id], files.console)
+    return await _with_pipes([*command, container_id], wanted)
 
 
 async def _with_pipes(command: list[str], wanted: Wanted) -> Execution:
@@ -160,7 +159,7 @@ async def _with_pipes(command: list[str], wanted: Wanted) -> Execution:
     return Execution(program, ours)
 
 
-async def _with_console(command: list[str], path: str) -> Execution:
+async def _with_terminal(command: list[str], path: str) -> Execution:
     null = subprocess.DEVNULL
     with _listening(path) as listener:
         program = await spawn(command, stdin=null, stdout=null, stderr=null)
@@ -170,19 +169,6 @@ async def _with_console(command: list[str], path: str) -> Execution:
             program.close()
             raise
     return Execution(program, _of_terminal(terminal))
-
-
-async def _with_terminal(command: list[str]) -> Execution:
-    ours, theirs = os.openpty()
-    try:
-        tty.setraw(theirs)  # before the program does: what is typed meanwhile must not be echoed here as well
-        program = await spawn(command, stdin=theirs, stdout=theirs, stderr=theirs)
-    except BaseException:
-        os.close(ours)
-        raise
-    finally:
-        os.close(theirs)
-    return Execution(program, _of_terminal(ours))
 
 
 def _of_terminal(number: int | None) -> _Streams:
