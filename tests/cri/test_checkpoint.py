@@ -210,8 +210,7 @@ def test_a_container_goes_on_from_its_archive(pods: Pods, directory: Path) -> No
     (container,) = start_counters(pods, pods.run_sandbox(config), counter(pods, "one")).values()
     pods.cri.checkpoint_container(container, str(directory / "one.tar"), timeout=300)
     (directory / "pod/one").mkdir(parents=True)
-    with tarfile.open(directory / "one.tar") as archive:
-        archive.extractall(directory / "pod/one", filter="tar")
+    subprocess.run(["tar", "-xf", directory / "one.tar", "-C", directory / "pod/one"], check=True)
     until(lambda: counts(pods, container), lambda found: found[-1] > 20, seconds=60)
     pods.remove_all()
     _, ids = restore(pods, directory / "pod", config_of_pod(pods, "again"), counter(pods, "one"))

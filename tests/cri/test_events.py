@@ -2,7 +2,10 @@
 
 import collections
 import functools
+import json
 import queue
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -154,6 +157,37 @@ def test_a_late_listener_hears_what_was(pods: Pods, listener: Listener) -> None:
         assert late.events == listener.events[-len(late.events) :]
     finally:
         late.close()
+
+
+def test_the_command_line(pods: Pods) -> None:
+    """`podwright events`, for people and for programs."""
+    sandbox = pods.run_sandbox(pods.sandbox_config("shown"))
+    container = pods.start(sandbox, "exit 3", name="main")
+    pods.exited(container)
+    pods.cri.remove_container(container)
+    pods.cri.remove_pod_sandbox(sandbox)
+    command = [sys.executable, "-m", "podwright", "events", "-r", f"unix://{pods.node.socket}"]
+
+    def until_it_is_gone(*options: str) -> list[str]:
+        lines = []
+        with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as shown:
+            assert shown.stdout
+            for line in shown.stdout:
+                if sandbox[:13] in line:
+                    lines.append(line.rstrip())
+                if sandbox[:13] in line and ("deleted  pod" in line or "DELETED" in line):
+                    break
+            shown.kill()
+        return lines
+
+    texts = [line.split(maxsplit=1)[1] for line in until_it_is_gone()]
+    assert texts == [
+        f"{word}  pod        test/shown  {sandbox[:13]}" for word in ("created", "started", "stopped", "deleted")
+    ]
+    whole = [json.loads(line) for line in until_it_is_gone("-o", "json")]
+    ended = [event for event in whole if event["containerId"] == container]
+    assert [event["containerEventType"] for event in ended][-1] == "CONTAINER_DELETED_EVENT"
+    assert ended[2]["containersStatuses"][0]["exitCode"] == 3
 
 
 @pytest.mark.slow

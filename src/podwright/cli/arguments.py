@@ -110,6 +110,9 @@ def _pods_and_containers(commands: "_Commands[argparse.ArgumentParser]") -> None
     remove.add_argument("-f", "--force", action="store_true", help="also what still runs")
     remove.add_argument("-a", "--all", action="store_true", help="everything, but with --force only what has ended")
 
+    events = _command(commands, "events", "events:events", "show what happens to pods and containers, as it happens")
+    events.add_argument("-o", "--output", choices=("table", "json"), default="table", help="json: an object a line")
+
     stats = _command(commands, "stats", "stats:stats", "show what running containers use")
     stats.add_argument("names", metavar="NAME", nargs="*")
     _output(stats)

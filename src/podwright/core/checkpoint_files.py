@@ -90,8 +90,14 @@ async def capture(runtime: Runtime, container: Container, directory: str) -> Non
         await runtime.images.pack_changes(f"{own}/upper", os.path.join(directory, ROOTFS_DIFF))
         if await asyncio.to_thread(os.listdir, f"{own}/volumes"):
             await runtime.images.pack_changes(f"{own}/volumes", os.path.join(directory, VOLUMES))
-        deleted = await asyncio.to_thread(lambda: list(_deleted(f"{own}/upper")))
-        await asyncio.to_thread(_write_json, os.path.join(directory, DELETED), deleted)
+        await asyncio.to_thread(_capture_rest, container, f"{own}/upper", directory)
+
+
+def _capture_rest(container: Container, upper: str, directory: str) -> None:
+    _write_json(os.path.join(directory, DELETED), list(_deleted(upper)))
+    log = container.facts.log_path
+    if log and os.path.exists(log):
+        shutil.copyfile(log, os.path.join(directory, LOG))
 
 
 def describe(runtime: Runtime, container: Container, directory: str) -> None:
@@ -110,8 +116,6 @@ def describe(runtime: Runtime, container: Container, directory: str) -> None:
     _write_json(os.path.join(directory, CONFIG), msgspec.to_builtins(dump))
     shutil.copyfile(f"{runtime.paths.bundle(container.id)}/config.json", os.path.join(directory, SPEC))
     _write_json(os.path.join(directory, STATUS), MessageToDict(messages.container_status(container)))
-    if facts.log_path and os.path.exists(facts.log_path):
-        shutil.copyfile(facts.log_path, os.path.join(directory, LOG))
     for below, _, files in os.walk(directory):
         for name in files:
             os.chmod(os.path.join(below, name), 0o600)

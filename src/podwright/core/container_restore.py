@@ -125,9 +125,11 @@ def add_criu_config(spec: dict[str, Any], bundle: str) -> None:
 
 
 def _write_criu_config(bundle: str) -> None:
-    """The pod has another address: connections of the old one come back closed."""
+    """The pod has another address: connections of the old one come back closed. The OCI runtime has put criu into the
+    container's cgroup: it need not make that of the old container again.
+    """
     with open(os.path.join(bundle, _CRIU_CONFIG), "w", encoding="utf-8") as file:
-        file.write("tcp-close\n")
+        file.write("tcp-close\nmanage-cgroups=ignore\n")
 
 
 def write_limits(bundle: str, limits: Mapping[str, Any]) -> None:
