@@ -6,9 +6,11 @@ DIRECTORY/benchmarks.svg. --report makes the latter two anew from the first with
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from bench import report
 from bench.measures import MEASURES
@@ -35,6 +37,8 @@ def main() -> int:
     if os.geteuid() != 0:
         parser.error("root is needed: real pods are made")
     other = checkout(options.against.resolve()) if options.against else Containerd
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     bench = Bench(options.oci, options.quick, [Podwright, other])
     bench.results.about.update(machine(), oci=options.oci, quick=options.quick)
     for name in options.only or MEASURES:
@@ -47,6 +51,11 @@ def main() -> int:
     report.write(bench.results, output)
     print(report.tables(bench.results))
     return 0
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    """So that the machines are taken down; a shell ignores SIGINT for what it runs in the background."""
+    sys.exit(128 + number)
 
 
 sys.exit(main())
