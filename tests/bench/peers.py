@@ -39,14 +39,17 @@ class _Machine(Node):
 
     def __init__(self) -> None:
         super().__init__()
-        self.write_config(log_level="info")
         hierarchies = cgroups.detect()
         self.accounts = hierarchies.directory("cpuacct", f"{self.cgroup}/daemon")
         os.makedirs(self.accounts)
 
     def enter(self, command: Sequence[str]) -> list[str]:
         join = f'echo 0 >{self.accounts}/cgroup.procs && exec "$@"'
-        return ["sh", "-c", join, "sh", *super().enter(command)]
+        return ["sh", "-c", join, "sh", *self.enter_beside(command)]
+
+    def enter_beside(self, command: Sequence[str]) -> list[str]:
+        """For what shall not count as the daemon's."""
+        return super().enter(command)
 
 
 class Peer(ABC):
@@ -59,6 +62,8 @@ class Peer(ABC):
     def __init__(self, oci: Oci) -> None:
         self.oci = oci
         self.machine = _Machine()
+        self.disk = self.machine.directory
+        """Where images and containers are kept; may be changed before the start."""
         self.client = Client(f"unix://{self.socket}")
         self._hierarchies = cgroups.detect()
 
@@ -68,6 +73,10 @@ class Peer(ABC):
     def socket(self) -> Path:
         """Where it answers."""
         return self.machine.socket
+
+    @abstractmethod
+    def configure(self) -> None:
+        """Writes the daemon's configuration."""
 
     @abstractmethod
     def launch(self) -> None:
@@ -87,6 +96,7 @@ class Peer(ABC):
 
     def start(self) -> None:
         """Starts the daemon and waits until it says that it is ready for pods."""
+        self.configure()
         self.launch()
         deadline = time.monotonic() + READY_SECONDS
         while not (self._listens() and self._ready()):
@@ -137,9 +147,10 @@ class Peer(ABC):
         """Bytes (PSS) by program: the daemon, and what it keeps beside each container."""
         found: dict[str, int] = {}
         for process, program in self.processes():
-            if program in self.programs:
-                rollup = (process / "smaps_rollup").read_text()
-                found[program] = found.get(program, 0) + 1024 * int(rollup.split("\nPss:", 1)[1].split()[0])
+            with contextlib.suppress(OSError, IndexError):  # it has ended
+                if program in self.programs:
+                    rollup = (process / "smaps_rollup").read_text()
+                    found[program] = found.get(program, 0) + 1024 * int(rollup.split("\nPss:", 1)[1].split()[0])
         return found
 
 
@@ -149,9 +160,9 @@ class Podwright(Peer):
     name = "podwright"
     programs = frozenset({os.path.basename(os.path.realpath("/proc/self/exe")), "conmon", "init"})
 
-    def __init__(self, oci: Oci) -> None:
-        super().__init__(oci)
-        self.machine.write_config(f'[runtime]\ndefault_handler = "{oci}"\n', log_level="info")
+    def configure(self) -> None:
+        self.machine.root = self.disk / "root"
+        self.machine.write_config(f'[runtime]\ndefault_handler = "{self.oci}"\n', log_level="info")
 
     def launch(self) -> None:
         self.machine.start()
@@ -184,7 +195,7 @@ def checkout(directory: Path) -> type[Peer]:
 
 _CONTAINERD_CONFIG = """
 version = 2
-root = "{directory}/containerd-root"
+root = "{disk}/root"
 state = "{directory}/containerd-state"
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
@@ -217,17 +228,23 @@ class Containerd(Peer):
 
     def __init__(self, oci: Oci) -> None:
         super().__init__(oci)
-        program = shutil.which(oci)
-        assert program, f"{oci} is not installed"
-        machine = self.machine
-        config = _CONTAINERD_CONFIG.format(
-            directory=machine.directory, socket=self.socket, pause=PAUSE_IMAGE, cni=machine.cni, oci=program
-        )
-        (machine.directory / "containerd.toml").write_text(config)
+        self._daemon: subprocess.Popen[bytes] | None = None
         if self._hierarchies.mode == "hybrid":
             # As Podwright does for itself: crun refuses hybrid hosts unless it sees no controllers in the v2 part.
-            machine.run("mount", "--bind", "/dev/null", f"{self._hierarchies.unified}/cgroup.controllers")
-        self._daemon: subprocess.Popen[bytes] | None = None
+            self.machine.run("mount", "--bind", "/dev/null", f"{self._hierarchies.unified}/cgroup.controllers")
+
+    def configure(self) -> None:
+        program = shutil.which(self.oci)
+        assert program, f"{self.oci} is not installed"
+        config = _CONTAINERD_CONFIG.format(
+            directory=self.machine.directory,
+            disk=self.disk,
+            socket=self.socket,
+            pause=PAUSE_IMAGE,
+            cni=self.machine.cni,
+            oci=program,
+        )
+        (self.machine.directory / "containerd.toml").write_text(config)
 
     @property
     def socket(self) -> Path:

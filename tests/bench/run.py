@@ -27,8 +27,13 @@ class Bench:
     def peers(self) -> Iterator[list[Peer]]:
         """Fresh runtimes for a `with` block."""
         with peers.peers(self.oci, self.kinds) as made:
-            self.results.about["runtimes"] = {peer.name: peer.version() for peer in made}
+            for peer in made:
+                self.note(peer)
             yield made
+
+    def note(self, peer: Peer) -> None:
+        """Enters a runtime that is measured."""
+        self.results.about.setdefault("runtimes", {})[peer.name] = peer.version()
 
     def choose(self, whole: T, quick: T) -> T:
         """How much to do."""
@@ -38,7 +43,7 @@ class Bench:
         """Enters samples."""
         self.results.add(quantity, peer.name, *values)
 
-    def rounds(self, made: Sequence[Peer], count: int) -> Iterator[Peer]:
+    def rounds(self, made: Sequence[T], count: int) -> Iterator[T]:
         """Each runtime `count` times, taking turns in changing order, so that the machine's moods hit both alike."""
         for _ in range(count):
             yield from random.sample(made, len(made))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from bench.measures import burst, execution, life, lists, population, programs
+from bench.measures import burst, execution, life, lists, population, programs, pulls
 from bench.run import Bench
 
 MEASURES: Mapping[str, Callable[[Bench], None]] = {
@@ -10,6 +10,7 @@ MEASURES: Mapping[str, Callable[[Bench], None]] = {
     "burst": burst.measure,
     "exec": execution.measure,
     "lists": lists.measure,
+    "pulls": pulls.measure,
     "population": population.measure,
     "programs": programs.measure,
 }
