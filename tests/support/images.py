@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from podwright.images.layers import EMPTY_LAYERS
 from podwright.images.model import Image, ImageSettings
 from podwright.images.service import Images
 from podwright.kernel import libc, mounts
@@ -74,7 +75,7 @@ class Shelf:
     def mounted(self, image: Image) -> Iterator[str]:
         """The image's root file system, for a `with` block. Mounts on this machine, in a directory of its own."""
         target = tempfile.mkdtemp(dir=self.directory)
-        lowerdirs = [*image.layers, "0/fs"] if image.layers != ("0/fs",) else ["0/fs", "../staging"]
+        lowerdirs = list(dict.fromkeys((*image.layers, *EMPTY_LAYERS)))
         mounts.overlay(target, base=str(self.root / "layers"), lowerdirs=lowerdirs)
         try:
             yield target

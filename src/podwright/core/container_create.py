@@ -4,19 +4,19 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from podwright.clock import now_ns
 from podwright.core import container_image, container_restore, exits, view
 from podwright.core.checkpoint_files import Checkpoint
 from podwright.core.container_log import make_log
+from podwright.core.container_mounts import find_image, find_volumes, mount_rootfs, mount_volumes
 from podwright.core.container_remove import remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
 from podwright.cri import v1
-from podwright.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PodwrightError
+from podwright.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, PodwrightError
 from podwright.ids import new_id
 from podwright.images.model import Image
-from podwright.kernel import mounts
 from podwright.oci import conmon, documents, resources, selinux, signals, spec, validate, volumes
 from podwright.oci.documents import Document
 from podwright.oci.inputs import ContainerInput
@@ -37,9 +37,7 @@ async def create_container(runtime: Runtime, sandbox: Sandbox, config: v1.Contai
     handler = runtime.handlers[sandbox.facts.handler]
     validate.container(config, sandbox.config, handler.features)
     _check_ready(sandbox)
-    image = runtime.images.find(config.image.image)
-    if image is None:
-        raise NotFound(f'image "{config.image.image}" is not on this node: pull it first')
+    image = find_image(runtime, config.image.image)
     with runtime.images.lease(image.id):
         container_id = await runtime.operations.make(
             container_name(config.metadata, sandbox),
@@ -72,7 +70,8 @@ async def make_container(
     """
     await _make_way(runtime, container_name(config.metadata, sandbox))
     notes: list[str] = []
-    container = _record(sandbox, config, image, handler, notes, restores=checkpoint is not None)
+    volumes = find_volumes(runtime, config)
+    container = _record(sandbox, config, image, volumes, handler, notes, restores=checkpoint is not None)
     container.fetched = False
     async with container.lock:
         try:
@@ -81,9 +80,10 @@ async def make_container(
                 await asyncio.to_thread(_make_directories, runtime, container)
                 if checkpoint is not None:
                     await container_restore.fill(runtime, container, checkpoint)
-                await asyncio.to_thread(_mount_rootfs, runtime, container, image)
+                await asyncio.to_thread(mount_rootfs, runtime, container, image)
+                sources = await asyncio.to_thread(mount_volumes, runtime, container, volumes)
             with step("container.spec", container.id):
-                built = await asyncio.to_thread(_write_bundle, runtime, container, image, handler, checkpoint)
+                built = await asyncio.to_thread(_write_bundle, runtime, container, image, sources, handler, checkpoint)
                 await _prepare_host_paths(runtime, container, built)
             made = None if checkpoint is not None else await _create(runtime, container, handler, built)
             await runtime.index.update_container(
@@ -123,7 +123,14 @@ async def _make_way(runtime: Runtime, name: str) -> None:
 
 
 def _record(
-    sandbox: Sandbox, config: v1.ContainerConfig, image: Image, handler: Handler, notes: list[str], *, restores: bool
+    sandbox: Sandbox,
+    config: v1.ContainerConfig,
+    image: Image,
+    volumes: Mapping[int, Image],
+    handler: Handler,
+    notes: list[str],
+    *,
+    restores: bool,
 ) -> Container:
     directory = sandbox.config.log_directory
     stop = signals.stop_signal(config.stop_signal, image.config.stop_signal, notes)
@@ -134,6 +141,7 @@ def _record(
         image_id=image.id,
         image_name=image_name,
         image_ref=image_ref,
+        image_volumes={number: volume.id for number, volume in volumes.items()},
         log_path=os.path.join(directory, config.log_path) if directory and config.log_path else "",
         stop_signal=stop.number,
         cri_stop_signal=stop.cri,
@@ -157,6 +165,7 @@ def _enter_resources(runtime: Runtime, container: Container) -> list[Statement]:
         ("directory", {"path": paths.bundle(container.id)}),
         ("mount", {"path": paths.mapped_layers(container.id)}),
         ("mount", {"path": paths.rootfs(container.id)}),
+        *(("mount", {"path": paths.image_volume(container.id, number)}) for number in container.facts.image_volumes),
         ("container", process),
     )
 
@@ -168,34 +177,13 @@ def _make_directories(runtime: Runtime, container: Container) -> None:
     os.chmod(own, 0o711)
 
 
-def _mount_rootfs(runtime: Runtime, container: Container, image: Image) -> None:
-    own, bundle = runtime.paths.container(container.id), runtime.paths.bundle(container.id)
-    base, lowerdirs = runtime.images.layers_directory, list(image.layers)
-    userns = view.pins(runtime.paths, container.sandbox.id, container.sandbox.config).get("user")
-    if userns is not None:
-        root = view.root_of(container.sandbox.config)
-        for directory in (f"{own}/upper", f"{own}/work", f"{own}/volumes"):
-            os.chown(directory, *root)
-        base, lowerdirs = _map_layers(base, lowerdirs, userns, runtime.paths.mapped_layers(container.id))
-    mounts.overlay(f"{bundle}/rootfs", base=base, lowerdirs=lowerdirs, upperdir=f"{own}/upper", workdir=f"{own}/work")
-    if userns is not None:
-        mounts.umount(base)
-
-
-def _map_layers(base: str, layers: Sequence[str], userns: str, target: str) -> tuple[str, list[str]]:
-    """Shows the layers with the owners that the user namespace maps them to: overlayfs itself cannot be id-mapped, its
-    layers can (Linux 5.19). It keeps them, so the mounts at `target` are for the moment of mounting only.
-    """
-    os.mkdir(target)
-    mounts.make_private(target)  # one mount with all the others on it: one umount takes all away
-    for number, layer in enumerate(layers):
-        os.mkdir(f"{target}/{number}")
-        mounts.idmapped_bind(f"{base}/{layer}", f"{target}/{number}", userns)
-    return target, [str(number) for number in range(len(layers))]
-
-
 def _write_bundle(
-    runtime: Runtime, container: Container, image: Image, handler: Handler, checkpoint: Checkpoint | None
+    runtime: Runtime,
+    container: Container,
+    image: Image,
+    sources: Mapping[int, str],
+    handler: Handler,
+    checkpoint: Checkpoint | None,
 ) -> spec.Built:
     bundle = runtime.paths.bundle(container.id)
     described = ContainerInput(
@@ -205,6 +193,7 @@ def _write_bundle(
         image=image.config,
         rootfs=f"{bundle}/rootfs",
         volumes=f"{runtime.paths.container(container.id)}/volumes",
+        image_mounts=sources,
         target_pid_namespace=_target(runtime, container),
         ulimits=_ulimits(runtime),
         own_directories=(runtime.paths.state, runtime.paths.root),

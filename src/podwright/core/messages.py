@@ -80,6 +80,18 @@ def sandbox_status(sandbox: Sandbox) -> v1.PodSandboxStatus:
     )
 
 
+def _mounts(container: Container) -> list[v1.Mount]:
+    """The mounts as they were asked for, with the ids of images."""
+    shown = []
+    for number, mount in enumerate(container.config.mounts):
+        copy = v1.Mount()
+        copy.CopyFrom(mount)
+        if number in container.facts.image_volumes:
+            copy.image.image_ref = container.facts.image_volumes[number]
+        shown.append(copy)
+    return shown
+
+
 def container_status(container: Container) -> v1.ContainerStatus:
     """The container in full."""
     config, facts, status = container.config, container.facts, container.status
@@ -106,7 +118,7 @@ def container_status(container: Container) -> v1.ContainerStatus:
         message=status.message,
         labels=config.labels,
         annotations=config.annotations,
-        mounts=config.mounts,
+        mounts=_mounts(container),
         log_path=facts.log_path,
         resources=v1.ContainerResources(linux=resources),
         user=user,

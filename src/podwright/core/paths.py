@@ -16,6 +16,8 @@ class Paths:
     root: str = "/var/lib/podwright"
     network_namespaces: str = "/run/netns"
     """Where the pins of network namespaces are: where `ip netns` looks, and CNI agents that run in pods."""
+    image_store: str = ""
+    """Where images are kept; empty for a directory in `root`."""
 
     @property
     def database(self) -> str:
@@ -25,7 +27,7 @@ class Paths:
     @property
     def images(self) -> str:
         """The image store."""
-        return f"{self.root}/images"
+        return self.image_store or f"{self.root}/images"
 
     @property
     def exits(self) -> str:
@@ -74,6 +76,10 @@ class Paths:
     def mapped_layers(self, container_id: str) -> str:
         """Where the layers of a container with a user namespace are mounted with its owners, for a moment."""
         return f"{self.bundle(container_id)}/layers"
+
+    def image_volume(self, container_id: str, number: int) -> str:
+        """Where an image that is a volume of the container is mounted; `number` is its place among the mounts."""
+        return f"{self.bundle(container_id)}/image-{number}"
 
     def container(self, container_id: str) -> str:
         """What a container writes: its upper directory and its anonymous volumes."""

@@ -73,5 +73,8 @@ class Runtime:
         return found
 
     def uses_image(self, image_id: str) -> bool:
-        """Whether a container is made of the image."""
-        return any(container.facts.image_id == image_id for container in self.index.containers.values())
+        """Whether a container is made of the image, or has it as a volume."""
+        return any(
+            image_id in (container.facts.image_id, *container.facts.image_volumes.values())
+            for container in self.index.containers.values()
+        )

@@ -87,15 +87,56 @@ class NetworkConfig(Section, frozen=True):
     """Rendered into config_dir when the kubelet tells the pod CIDR. Empty: the CIDR is not used."""
 
 
+class CredentialsConfig(Section, frozen=True):
+    """[images.credentials."<host>"]"""
+
+    username: str = ""
+    """With a password, for registries that take those."""
+    password: str = ""
+    """Or a token that the registry takes as one."""
+    identity_token: str = ""
+    """A refresh token for the registry's token service."""
+    registry_token: str = ""
+    """A bearer token, sent as it is."""
+
+
 class ImagesConfig(Section, frozen=True):
     """[images]"""
 
+    store: str = ""
+    """Where images are kept, on one file system. Empty: images in directories.root."""
     registry_dirs: list[str] = field(
         default_factory=lambda: ["/etc/podwright/certs.d", "/etc/containerd/certs.d", "/etc/docker/certs.d"]
     )
     """Directories with <registry>/hosts.toml: mirrors, TLS, headers."""
+    plain_http: list[str] = field(default_factory=list)
+    """Registries without hosts.toml that are spoken to without TLS; those on the loopback interface are anyway."""
+    unverified: list[str] = field(default_factory=list)
+    """Registries without hosts.toml whose certificates are not checked."""
+    credentials: dict[str, CredentialsConfig] = field(default_factory=dict)
+    """For pods that bring none, by host, as in "quay.io" or "mirror.example:5000"."""
+    credential_files: list[str] = field(
+        default_factory=lambda: ["/etc/podwright/auth.json", "/root/.docker/config.json"]
+    )
+    """More of them, as docker login writes them; credential helpers named there are asked."""
     pinned: list[str] = field(default_factory=list)
-    """Names of images that garbage collection must not remove."""
+    """Names of images that garbage collection must not remove; * and ? stand for any part of a name."""
+    verifiers: str = ""
+    """Directory of programs that say whether an image may be used, called as containerd calls its image verifiers."""
+    verifier_seconds: Annotated[float, Meta(gt=0)] = 10.0
+    """How long one of them may take."""
+    connections: Annotated[int, Meta(ge=1)] = 8
+    """Open to all registries at a time."""
+    connections_per_layer: Annotated[int, Meta(ge=1)] = 4
+    """So many fetch one large layer."""
+    unpackers: Annotated[int, Meta(ge=0)] = 0
+    """Layers that are unpacked at a time. 0: as many as there are processors, two at least."""
+    stall_seconds: Annotated[float, Meta(gt=0)] = 10.0
+    """A connection that brings less than stall_rate for so long is given up, and the download goes on elsewhere."""
+    stall_rate: Annotated[int, Meta(ge=1)] = 1024
+    """Bytes a second."""
+    largest_layer: Annotated[int, Meta(ge=1)] = 1 << 40
+    """Bytes of all files of a layer, unpacked; a larger one is refused."""
 
 
 class Streaming(Section, frozen=True):
@@ -206,7 +247,7 @@ def _descriptions(section: type[Section]) -> dict[str, str]:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return str(value)
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"

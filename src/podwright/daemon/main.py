@@ -17,6 +17,8 @@ import ssl
 import sys
 import time
 
+from msgspec import to_builtins
+
 from podwright import __version__, log
 from podwright.core.concurrent import all_of
 from podwright.core.events import Events
@@ -32,11 +34,11 @@ from podwright.core.tidy import tidy, tidy_for_ever
 from podwright.core.timeline import Timeline
 from podwright.daemon import config as configuration
 from podwright.daemon import host_setup
-from podwright.daemon.config import Config
+from podwright.daemon.config import Config, ImagesConfig
 from podwright.daemon.config import Streaming as StreamingConfig
 from podwright.daemon.observation import observed
 from podwright.errors import FailedPrecondition, PodwrightError
-from podwright.images.model import ImageSettings
+from podwright.images.model import Credentials, ImageSettings
 from podwright.images.service import Images
 from podwright.kernel import cgroups
 from podwright.kernel.run import PATH, prepare_loop
@@ -102,7 +104,8 @@ def _serve_here(config: Config, options: argparse.Namespace) -> int:
         raise FailedPrecondition("root is needed: namespaces, mounts and cgroups are made")
     os.environ["PATH"] = PATH
     os.umask(0o022)
-    paths = Paths(config.directories.state, config.directories.root, config.directories.network_namespaces)
+    places = config.directories
+    paths = Paths(places.state, places.root, places.network_namespaces, config.images.store)
     host_setup.raise_open_files()
     host_setup.lock(paths)
     host_setup.make_directories(paths)
@@ -175,14 +178,7 @@ async def _assemble(config: Config, paths: Paths) -> Runtime:
             template=config.network.template,
         ),
     )
-    images = Images(
-        store,
-        ImageSettings(
-            root=paths.images,
-            registry_directories=tuple(config.images.registry_dirs),
-            pinned=tuple(config.images.pinned),
-        ),
-    )
+    images = Images(store, _image_settings(config.images, paths))
     index = Index(store)
     runtime = Runtime(
         settings=settings,
@@ -204,6 +200,27 @@ async def _assemble(config: Config, paths: Paths) -> Runtime:
     runtime.ledger.has_to_wait = functools.partial(has_to_wait, runtime)
     images.in_use = runtime.uses_image
     return runtime
+
+
+def _image_settings(config: ImagesConfig, paths: Paths) -> ImageSettings:
+    defaults = ImageSettings(paths.images)
+    return ImageSettings(
+        root=paths.images,
+        registry_directories=tuple(config.registry_dirs),
+        credentials={host: Credentials(**to_builtins(given)) for host, given in config.credentials.items()},
+        credential_files=tuple(config.credential_files),
+        plain_http=tuple(config.plain_http),
+        unverified=tuple(config.unverified),
+        pinned=tuple(config.pinned),
+        verifiers=config.verifiers,
+        verifier_seconds=config.verifier_seconds,
+        connections=config.connections,
+        connections_per_layer=config.connections_per_layer,
+        unpackers=config.unpackers or defaults.unpackers,
+        stall_seconds=config.stall_seconds,
+        stall_rate=config.stall_rate,
+        largest_layer=config.largest_layer,
+    )
 
 
 async def _handlers(config: Config, paths: Paths, *, systemd_cgroup: bool) -> dict[str, Handler]:

@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 _CLEAN = "images.closed"
 _BOOT = "images.boot"
 _EMPTY = "0"
-"""The directory of a layer without files, for images without layers: overlayfs needs at least one."""
+"""Holds two layers without files: one for images without layers, and one for overlays that need another."""
+EMPTY_LAYERS = (f"{_EMPTY}/fs", f"{_EMPTY}/none")
 
 
 class Layer(msgspec.Struct, frozen=True, array_like=True):
@@ -95,7 +96,7 @@ class Layers:
             found[layer.lower] = None
             if layer.facts.opaque:
                 break
-        return tuple(found) or (f"{_EMPTY}/fs",)
+        return tuple(found) or EMPTY_LAYERS[:1]
 
     # ---- start and end
 
@@ -121,12 +122,12 @@ class Layers:
         self._next = max([0, *numbers, *damaged]) + 1
         unknown = [os.path.join(self.directory, name) for name in os.listdir(self.directory) if name not in known]
         await remove_trees([*unknown, *_children(self._staging)])
-        await asyncio.to_thread(self.forget_blobs, age=self._settings.resumable_seconds)
 
     def _look(self, rows: Iterable[tuple[object, ...]], power_loss: bool) -> tuple[list[Layer], list[int]]:
         for directory in (self._settings.root, self.directory, self._staging, self.partial):
             os.makedirs(directory, mode=0o700, exist_ok=True)
-        os.makedirs(os.path.join(self.directory, _EMPTY, "fs"), exist_ok=True)
+        for empty in EMPTY_LAYERS:
+            os.makedirs(os.path.join(self.directory, empty), exist_ok=True)
         if power_loss:
             logger.warning("the machine went down without warning: checking all layers of images")
         found, damaged = [], []
@@ -266,8 +267,9 @@ class Layers:
         """Removes what is left of blobs that nobody has been fetching for `age` seconds. Blocking."""
         latest = time.time() - age
         for entry in os.scandir(self.partial):
-            if entry.name not in self._fetching and entry.stat().st_mtime <= latest:
-                os.unlink(entry.path)
+            with contextlib.suppress(FileNotFoundError):  # it has just been used up
+                if entry.name not in self._fetching and entry.stat().st_mtime <= latest:
+                    os.unlink(entry.path)
 
     def overhead(self) -> tuple[int, int]:
         """Bytes on disk and inodes of all that is no layer: blobs that are being fetched, and the directories.

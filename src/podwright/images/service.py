@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from podwright.clock import now_ns
-from podwright.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from podwright.errors import FailedPrecondition, InvalidArgument, NotFound, PodwrightError, ResourceExhausted
 from podwright.images import archive, export
-from podwright.images.layers import Layers
+from podwright.images.layers import EMPTY_LAYERS, Layers
 from podwright.images.model import Credentials, Image, ImageSettings, PullProgress, check
 from podwright.images.progress import PullState
 from podwright.images.pull import Pulled, Puller, this_machine
@@ -34,6 +34,8 @@ from podwright.wire.manifest import ImageConfig
 from podwright.wire.reference import Reference
 
 logger = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 3600.0
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -64,6 +66,7 @@ class Images:
         self._pulls: SingleFlight[tuple[str, Credentials | None], str] = SingleFlight()
         self._states: list[PullState] = []
         self._leases: collections.Counter[str] = collections.Counter()
+        self._sweeping: asyncio.Task[None] | None = None
         self.in_use: Callable[[str], bool] = lambda _image_id: False
         """Set by core: whether a container or a volume uses the image with this id."""
 
@@ -71,6 +74,11 @@ class Images:
     def layers_directory(self) -> str:
         """What Image.layers are relative to."""
         return self._layers.directory
+
+    @property
+    def empty_layer(self) -> str:
+        """A layer without files that no image has, for overlays that need two; relative as those of Image.layers."""
+        return EMPTY_LAYERS[1]
 
     async def start(self) -> None:
         """Takes up what is there; an image that has lost a layer is dropped, so that it will be pulled again."""
@@ -93,9 +101,12 @@ class Images:
         for image_id in self._records:
             self._show(image_id)
         await self._sweep()
+        self._sweeping = asyncio.create_task(self._sweep_for_ever())
 
     async def close(self) -> None:
         """Ends what the pulls were doing; their callers have to be gone."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         await self._layers.close()
 
     # ---- asking
@@ -233,13 +244,13 @@ class Images:
     # ---- removing
 
     @contextlib.contextmanager
-    def lease(self, image_id: str) -> Iterator[None]:
-        """Keeps an image from being removed meanwhile: for the time until a container is known to use it."""
-        self._leases[image_id] += 1
+    def lease(self, *image_ids: str) -> Iterator[None]:
+        """Keeps images from being removed meanwhile: for the time until a container is known to use them."""
+        self._leases.update(image_ids)
         try:
             yield
         finally:
-            self._leases[image_id] -= 1
+            self._leases.subtract(image_ids)
 
     async def remove(self, name: str) -> None:
         """Removes an image, all its names, and the layers that no other image has; the space is free afterwards.
@@ -266,9 +277,20 @@ class Images:
     def _used(self) -> set[str]:
         return {key for record in self._records.values() for key in record.layers}
 
+    async def _sweep_for_ever(self) -> None:
+        """Sweeps now and again; ends by cancellation."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                await self._sweep()
+            except (PodwrightError, OSError) as error:
+                logger.warning("cannot remove what is left of unfinished pulls: %s", error)
+
     async def _sweep(self) -> None:
-        """Removes layers that are left over from pulls that were not tried again."""
-        await self._layers.remove(self._layers.unneeded(self._used(), age=self._settings.resumable_seconds))
+        """Removes what is left over from pulls that were not tried again."""
+        age = self._settings.resumable_seconds
+        await asyncio.to_thread(self._layers.forget_blobs, age=age)
+        await self._layers.remove(self._layers.unneeded(self._used(), age=age))
 
     async def _make_room(self) -> None:
         """The disk is full: gives up all that is half made."""

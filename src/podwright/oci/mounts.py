@@ -22,6 +22,9 @@ from podwright.oci.host import Host
 from podwright.oci.inputs import ContainerInput
 from podwright.oci.namespaces import mapping_documents, mappings
 
+IMAGE_VOLUME_REASON = "ImageVolumeMountFailed"
+"""What kubelets look for in failures of image volumes."""
+
 _RESTRICTIONS = {"noexec": os.ST_NOEXEC, "nodev": os.ST_NODEV, "nosuid": os.ST_NOSUID}
 """What Mount.mount_options may ask for."""
 
@@ -73,13 +76,14 @@ def check_container_path(field: str, path: str) -> None:
 def _check_source(field: str, mount: v1.Mount) -> None:
     if mount.HasField("image") and mount.image.image:
         if mount.host_path:
-            raise InvalidArgument(f"{field}.host_path: must be empty for an image")
+            raise InvalidArgument(f"{field}.host_path: must be empty for an image", reason=IMAGE_VOLUME_REASON)
         if not mount.readonly:
-            raise InvalidArgument(f"{field}.readonly: images can only be read")
+            raise InvalidArgument(f"{field}.readonly: images can only be read", reason=IMAGE_VOLUME_REASON)
         if mount.propagation != v1.PROPAGATION_PRIVATE:
-            raise InvalidArgument(f"{field}.propagation: must be private for an image")
+            raise InvalidArgument(f"{field}.propagation: must be private for an image", reason=IMAGE_VOLUME_REASON)
         if mount.image_sub_path.startswith("/") or ".." in mount.image_sub_path.split("/"):
-            raise InvalidArgument(f'{field}.image_sub_path: "{mount.image_sub_path}" is no path inside the image')
+            message = f'{field}.image_sub_path: "{mount.image_sub_path}" is no path inside the image'
+            raise InvalidArgument(message, reason=IMAGE_VOLUME_REASON)
         return
     if mount.image_sub_path:
         raise InvalidArgument(f"{field}.image_sub_path: there is no image")
@@ -150,7 +154,7 @@ def _volume(container: ContainerInput, index: int, mount: v1.Mount) -> Document:
         propagation = _propagation(field, mount, source, container.own_directories)
     access = "rro" if mount.recursive_read_only else "ro" if mount.readonly else "rw"
     document = _show(clean(mount.container_path), source, propagation, access, mount.mount_options)
-    if mount.uidMappings:
+    if mount.uidMappings and not mount.image.image:  # an image's layers are mapped already
         document["uidMappings"] = mapping_documents(mappings(mount.uidMappings))
         document["gidMappings"] = mapping_documents(mappings(mount.gidMappings))
     return document
@@ -269,6 +273,6 @@ def image_source(field: str, root: str, sub_path: str) -> str:
             os.close(fd)
     except OSError as error:
         message = f'{field}.image_sub_path: "{sub_path}" in the image: {error.strerror}'
-        raise InvalidArgument(message, reason="ImageVolumeMountFailed") from None
+        raise InvalidArgument(message, reason=IMAGE_VOLUME_REASON) from None
     finally:
         os.close(directory)

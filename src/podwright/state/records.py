@@ -75,6 +75,8 @@ class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """As kill(2) takes it."""
     cri_stop_signal: int
     """As ContainerStatus shows it: a value of v1.Signal."""
+    image_volumes: dict[int, str] = {}
+    """Ids of images that are mounted as volumes, by their places among the mounts."""
     restores: bool = False
     """It was made of a checkpoint, so it has no process until it is started."""
 
