@@ -145,11 +145,14 @@ def _open_tar(path: str, scratch: str) -> _Tar:
 
 
 def _read(files: _Files, path: str, machine: Platform, name: str) -> list[Found]:
+    found = []
     if files.source("index.json"):
-        return _from_layout(files, machine, name)
-    if files.source("manifest.json"):
-        return _from_docker(files, name)
-    raise InvalidArgument(f"{path!r} holds no images: neither index.json nor manifest.json is in it")
+        found = _from_layout(files, machine, name)
+    elif files.source("manifest.json"):
+        found = _from_docker(files, name)
+    if not found:
+        raise InvalidArgument(f"{path!r} holds no images: they would be named in its index.json or manifest.json")
+    return found
 
 
 # ---- OCI layouts
@@ -226,6 +229,7 @@ def _from_docker(files: _Files, name: str) -> list[Found]:
     try:
         entries = json.loads(_content(files, "manifest.json"))
         images = [(entry["Config"], entry["Layers"] or [], entry["RepoTags"] or []) for entry in entries]
+        assert isinstance(entries, list)
         assert all(isinstance(text, str) for config, layers, tags in images for text in (config, *layers, *tags))
     except (ValueError, TypeError, KeyError, RecursionError, AssertionError):
         raise InvalidArgument("manifest.json is not what docker save writes") from None

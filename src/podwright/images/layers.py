@@ -72,7 +72,7 @@ class Layers:
         self._making: SingleFlight[str, Layer] = SingleFlight()
         self._held: collections.Counter[str] = collections.Counter()
         self._sync = _Sync(self.directory)
-        self._fetching: set[str] = set()
+        self._fetching: collections.Counter[str] = collections.Counter()
         self.size = 0
         self.inodes = 0
 
@@ -247,11 +247,13 @@ class Layers:
     @contextlib.contextmanager
     def blob(self, name: str) -> Iterator[str]:
         """The file for a blob that is being fetched; whoever asks removes it when it is used up."""
-        self._fetching.add(name)
+        self._fetching[name] += 1
         try:
             yield os.path.join(self.partial, name)
         finally:
-            self._fetching.discard(name)
+            self._fetching[name] -= 1
+            if not self._fetching[name]:
+                del self._fetching[name]
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[str]:
@@ -275,7 +277,9 @@ class Layers:
         """Bytes on disk and inodes of all that is no layer: blobs that are being fetched, and the directories.
         Blocking.
         """
-        found = [os.lstat(path) for path in (self._settings.root, self.directory, self._staging, self.partial)]
+        empty = [os.path.join(self.directory, name) for name in (_EMPTY, *EMPTY_LAYERS)]
+        own = (self._settings.root, self.directory, self._staging, self.partial, *empty)
+        found = [os.lstat(path) for path in own]
         for entry in os.scandir(self.partial):
             with contextlib.suppress(FileNotFoundError):
                 found.append(entry.stat(follow_symlinks=False))
