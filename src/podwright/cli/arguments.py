@@ -39,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
     for name, what in (
         ("serve", "the container runtime: answer CRI calls"),
         ("config", "print the runtime's configuration"),
-        ("load", "load an image from a directory or archive on disk"),
         ("node", "a kubelet: run the pods of this node"),
     ):
         commands.add_parser(name, help=what, add_help=False)  # main.py hands these over unread
@@ -165,10 +164,19 @@ def _images(commands: "_Commands[argparse.ArgumentParser]") -> None:
     images.add_argument("name", metavar="NAME", nargs="?")
     _output(images)
 
-    pull = _command(commands, "pull", "images:pull", "bring images to this node")
+    pull = _command(commands, "pull", "pull:pull", "bring images to this node")
     pull.add_argument("names", metavar="IMAGE", nargs="+")
     pull.add_argument("--creds", metavar="USER[:PASSWORD]", help="for the registry; the password is else asked for")
     pull.add_argument("-q", "--quiet", action="store_true", help="print ids only")
+
+    load = _command(commands, "load", "images:load", "take images from files on disk (Podwright only)", timeout=False)
+    load.add_argument("path", metavar="PATH", help="OCI layout, docker archive, or directory of a root file system")
+    load.add_argument("--name", default="", metavar="IMAGE", help="for what does not bring its own")
+    load.add_argument("--config", metavar="FILE", help="OCI image configuration (JSON) for a root file system")
+
+    save = _command(commands, "save", "images:save", "write an image as an OCI layout (Podwright only)", timeout=False)
+    save.add_argument("name", metavar="IMAGE")
+    save.add_argument("directory", metavar="DIRECTORY", help="empty, or not there yet")
 
     remove = _command(commands, "rmi", "images:remove", "remove images with all their names")
     remove.add_argument("names", metavar="IMAGE", nargs="*")

@@ -1,16 +1,20 @@
-"""`podwright images`, `pull` and `rmi`."""
+"""`podwright images`, `rmi`, `load` and `save`."""
 
 import argparse
-import getpass
-import time
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from podwright.cli.connection import connect
 from podwright.cli.humans import size
-from podwright.cli.output import Cell, Column, report, show
+from podwright.cli.output import Cell, Column, show
 from podwright.client import Client
+from podwright.client.control import Control
 from podwright.cri import v1
-from podwright.errors import InvalidArgument, NotFound
+from podwright.errors import InvalidArgument, NotFound, PodwrightError, Unimplemented
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +69,6 @@ def _id(image: v1.Image, *, full: bool) -> str:
     return image.id if full else image.id.removeprefix("sha256:")[:13]
 
 
-def pull(options: argparse.Namespace) -> int:
-    """Pulls one image after the other; prints the id of each."""
-    auth = _credentials(options.creds) if options.creds else None
-    with connect(options) as cri:
-        for name in options.names:
-            pull_image(cri, name, auth, quiet=options.quiet)
-    return 0
-
-
-def pull_image(cri: Client, name: str, auth: v1.AuthConfig | None = None, *, quiet: bool) -> None:
-    """Pulls an image and prints its id; unless `quiet`, tells people how long it took."""
-    began = time.monotonic()
-    if not quiet:
-        report(f"pulling {name}")
-    reference = cri.pull_image(name, auth=auth).image_ref
-    if not quiet:
-        image = cri.image_status(reference).image
-        report(f"pulled {size(image.size)} in {time.monotonic() - began:.1f} s")
-    print(reference)
-
-
-def _credentials(text: str) -> v1.AuthConfig:
-    user, colon, password = text.partition(":")
-    return v1.AuthConfig(username=user, password=password if colon else getpass.getpass("password: "))
-
-
 def remove(options: argparse.Namespace) -> int:
     """Removes images; unlike the RPC it does not pass over names that nobody knows."""
     if bool(options.names) == options.all:
@@ -120,3 +98,35 @@ def _unused(cri: Client) -> list[v1.Image]:
         for image in cri.list_images().images
         if not image.pinned and not used & {image.id, *image.repo_tags, *image.repo_digests}
     ]
+
+
+def load(options: argparse.Namespace) -> int:
+    """Has the daemon take images from files of this machine; prints their ids."""
+    config = b""
+    if options.config:
+        try:
+            with open(options.config, "rb") as file:
+                config = file.read()
+        except OSError as error:
+            raise InvalidArgument(f"{options.config}: {error.strerror}") from None
+    path = os.path.abspath(options.path)
+    for image_id in _controlled(options, lambda daemon: daemon.load_image(path, name=options.name, config=config)):
+        print(image_id)
+    return 0
+
+
+def save(options: argparse.Namespace) -> int:
+    """Has the daemon write an image as an OCI layout."""
+    path = os.path.abspath(options.directory)
+    _controlled(options, lambda daemon: daemon.save_image(options.name, path))
+    print(path)
+    return 0
+
+
+def _controlled(options: argparse.Namespace, call: Callable[[Control], Result]) -> Result:
+    """Calls what only Podwright serves."""
+    with connect(options) as cri, Control(cri.endpoints["ImageService"]) as daemon:
+        try:
+            return call(daemon)
+        except Unimplemented:
+            raise PodwrightError(f'the runtime at "{cri.endpoints["ImageService"]}" is not Podwright') from None

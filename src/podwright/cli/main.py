@@ -16,7 +16,6 @@ from typing import Final
 ELSEWHERE: Final = {
     "serve": "podwright.daemon.main",
     "config": "podwright.daemon.main",
-    "load": "podwright.daemon.main",
     "node": "podwright.node.main",
 }
 """Commands that read their own arguments: modules with main(arguments, the command first) -> status."""

@@ -12,6 +12,7 @@ from podwright.core.runtime import Runtime
 from podwright.errors import InvalidArgument
 from podwright.images.model import PullProgress
 from podwright.server.dispatch import Call, Streaming, Unary
+from podwright.wire import reference
 
 WATCH_SECONDS = 0.2
 
@@ -36,8 +37,9 @@ async def watch_pulls(
     runtime: Runtime, request: v1.WatchPullsRequest, _call: Call
 ) -> AsyncIterator[v1.WatchPullsResponse]:
     """How far the pulls are, several times a second; ends when there is none (any more)."""
+    wanted = str(reference.parse(request.image)) if request.image else ""
     while True:
-        pulls = [p for p in runtime.images.progress() if not request.image or p.reference == request.image]
+        pulls = [pull for pull in runtime.images.progress() if wanted in ("", pull.reference)]
         yield v1.WatchPullsResponse(pulls=[_pull(progress) for progress in pulls])
         if not pulls:
             return
