@@ -200,7 +200,7 @@ class Puller:
             except _WrongBytes as wrong:
                 logger.warning("pull of %s: %s", registry.reference, wrong)
             except (InvalidArgument, ResourceExhausted) as error:
-                error.add_note(f"in layer {wanted.state.descriptor.digest} of {str(registry.reference)!r}")
+                error.add_note(f"in layer {wanted.state.descriptor.digest}")
                 raise
             else:
                 wanted.state.done = True

@@ -358,10 +358,10 @@ class Turns:
         self._waits[host] = time.monotonic() + error.wait
         self._next = self._left.index(host) + 1
         pause = 0.0
-        if self._end_of_round():
+        if self._end_of_round() and self._round < self._settings.attempts:
             pause = self._settings.first_pause * 2 ** (self._round - 1)
             pause = min(self._settings.longest_pause, pause) * random.uniform(0.5, 1.5)
-        if self._left:
+        if self._left and self._round < self._settings.attempts:
             due = self._waits.get(self._left[self._next % len(self._left)], 0) - time.monotonic()
             pause = max(pause, due)
         return pause

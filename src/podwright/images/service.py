@@ -171,8 +171,11 @@ class Images:
                     await asyncio.shield(self._record(pulled, names))
 
                 return await self._puller.pull(wanted, given, state, record)
-        except ResourceExhausted:
-            await self._make_room()
+        except PodwrightError as error:
+            if str(wanted) not in str(error):
+                error.add_note(f"in the pull of {str(wanted)!r}")
+            if isinstance(error, ResourceExhausted):
+                await self._make_room()
             raise
         finally:
             self._states.remove(state)

@@ -188,6 +188,10 @@ class FakeRegistry:
         """Wants a user name and a password with each request."""
         self._scheme, self._accounts = "basic", dict(accounts)
 
+    def require_nothing(self) -> None:
+        """Serves everybody."""
+        self._scheme = ""
+
     def require_token(self, accounts: Mapping[str, str] | None = None, *, realm: str = "") -> None:
         """Wants a token of the token service at `realm`, its own if that is empty. The service wants one of the
         accounts, or nothing if there are none.
