@@ -185,6 +185,17 @@ def test_removing_frees_what_no_other_image_has(tmp_path: Path) -> None:
         shelf.run(scenario)
 
 
+def test_an_image_is_removed_by_several_at_once(tmp_path: Path) -> None:
+    async def scenario(images: Images) -> None:
+        await images.pull(name)
+        await asyncio.gather(*(images.remove(one) for one in (name, ONE.id, name)))
+        assert images.list_images() == []
+
+    with FakeRegistry() as registry:
+        name = registry.push("app", "1", ONE)
+        Shelf(tmp_path).run(scenario)
+
+
 def test_an_image_in_use_is_not_removed(tmp_path: Path) -> None:
     async def scenario(images: Images) -> None:
         await images.pull(name)

@@ -266,16 +266,17 @@ class Images:
         if self._leases[image.id] > 0 or self.in_use(image.id):
             raise FailedPrecondition(f"image {name!r} ({image.id}) is in use: remove its containers first")
         with step("image.remove", image.id):
-            await asyncio.shield(self._remove(image))
+            await asyncio.shield(self._remove(image.id))
 
-    async def _remove(self, image: Image) -> None:
-        record = self._records.pop(image.id)
-        del self._images[image.id]
-        for name in (*image.repo_tags, *image.repo_digests):
-            del self._names[name]
+    async def _remove(self, image_id: str) -> None:
+        record = self._records.pop(image_id, None)
+        if record is None:  # another call was quicker
+            return
+        del self._images[image_id]
+        self._names = {name: owner for name, owner in self._names.items() if owner != image_id}
         unneeded = set(self._layers.unneeded(self._used(), age=0))
         unused = [key for key in dict.fromkeys(record.layers) if key in unneeded]
-        await self._layers.remove(unused, *_forget(image.id))
+        await self._layers.remove(unused, *_forget(image_id))
 
     def _used(self) -> set[str]:
         return {key for record in self._records.values() for key in record.layers}
