@@ -15,7 +15,7 @@ import pytest
 from podwright.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from podwright.images.model import Image
 from podwright.images.service import Images
-from podwright.kernel import libc, mounts
+from podwright.kernel import libc, mounts, process
 from podwright.testing.images import directory, file, image, layer, opaque, whiteout
 from podwright.testing.registry import FakeRegistry
 from support.images import Shelf, until
@@ -335,15 +335,41 @@ def test_after_a_power_loss_damaged_layers_are_found(damage: str, tmp_path: Path
         else:
             path.with_name("more").touch()
 
-        async def is_there(images: Images) -> bool:
-            return images.find(name) is not None
-
-        assert shelf.run(is_there)  # nobody looks without a reason
+        assert shelf.run(is_there(name))  # nobody looks without a reason
         pretend_power_loss(shelf)
-        assert not shelf.run(is_there)
+        assert not shelf.run(is_there(name))
         assert "one" in shelf.tree(shelf.pull(name))
         pretend_power_loss(shelf)
-        assert shelf.run(is_there)
+        assert shelf.run(is_there(name))
+
+
+def test_after_a_power_loss_layers_that_were_not_synced_are_gone(tmp_path: Path) -> None:
+    """They are used at once, and kept by a daemon that is started again; a power loss takes them."""
+    shelf = Shelf(tmp_path)
+
+    async def killed(images: Images) -> None:
+        await images.pull(name)
+        shutil.copytree(tmp_path, tmp_path.parent / "killed")  # what a daemon leaves that is killed now
+
+    with FakeRegistry() as registry:
+        name = registry.push("app", "1", ONE)
+        shelf.run(killed)
+        for boot, there in (("another", False), (process.boot_id(), True)):
+            left = Shelf(tmp_path.parent / f"killed-{there}")
+            shutil.copytree(tmp_path.parent / "killed", left.directory, dirs_exist_ok=True)
+            with sqlite3.connect(left.directory / "state.db") as database:
+                database.execute("UPDATE fact SET value = ? WHERE name LIKE 'images.%'", (boot,))
+            assert left.run(is_there(name)) == there
+            pretend_power_loss(left)
+            assert left.run(is_there(name)) == there  # it was synced meanwhile
+            assert "one" in left.tree(left.pull(name))
+
+
+def is_there(name: str) -> Callable[[Images], Awaitable[bool]]:
+    async def scenario(images: Images) -> bool:
+        return images.find(name) is not None
+
+    return scenario
 
 
 # ---- many layers

@@ -1,7 +1,7 @@
 """The store of layers: a directory each, and a row that says that it is whole.
 
     <root>/staging/<number>/fs   being made; worthless after a crash
-    <root>/layers/<number>/fs    made, synced to disk, then moved here, then recorded
+    <root>/layers/<number>/fs    made, then moved here, then recorded; durable.py says when it is on disk for good
     <root>/partial/…             blobs that are being fetched (download.py)
 
 A layer's key is the digest of its uncompressed archive (diff ID), or begins with chain: where its files depend on the
@@ -24,13 +24,13 @@ import msgspec
 from podwright.clock import now_ns
 from podwright.errors import Internal
 from podwright.images.disk import room_for
+from podwright.images.durable import Unsynced
 from podwright.images.model import ImageSettings
 from podwright.images.tasks import SingleFlight
 from podwright.images.unpack import Unpacked
 from podwright.images.usage import usage
-from podwright.kernel import libc, process, run
+from podwright.kernel import process, run
 from podwright.state.store import Statement, Store
-from podwright.trace import step
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,8 @@ class Layers:
         self._next = 1
         self._making: SingleFlight[str, Layer] = SingleFlight()
         self._held: collections.Counter[str] = collections.Counter()
-        self._sync = _Sync(self.directory)
+        self._unsynced = Unsynced(store, self.directory)
+        self._boot = process.boot_id()
         self._fetching: collections.Counter[str] = collections.Counter()
         self.size = 0
         self.inodes = 0
@@ -103,18 +104,21 @@ class Layers:
     async def start(self) -> None:
         """Takes up what is there. Layers that are half made, damaged or unknown are removed."""
         rows = self._store.read("SELECT name, value FROM fact WHERE name LIKE 'images.%'")
-        facts = {str(row[0]): row[1] for row in rows}
+        facts = {str(name): str(value) for name, value in rows}
         rows = self._store.read("SELECT number, key, size, inodes, added_ns, facts FROM layer")
-        boot = process.boot_id()
-        power_loss = facts.get(_BOOT, boot) != boot and _CLEAN not in facts
+        power_loss = facts.get(_BOOT, self._boot) != self._boot and _CLEAN not in facts
         found, damaged = await asyncio.to_thread(self._look, rows, power_loss)
+        lost = self._unsynced.load(facts, self._boot)
+        damaged += [layer.number for layer in found if layer.number in lost]
+        found = [layer for layer in found if layer.number not in lost]
         self._layers = {layer.key: layer for layer in found}
         self.size = sum(layer.size for layer in found)
         self.inodes = sum(layer.inodes for layer in found)
         await self._store.write(
             *(("DELETE FROM layer WHERE number = ?", (number,)) for number in damaged),
+            *(self._unsynced.forget(number) for number in {*damaged, *lost}),
             ("DELETE FROM fact WHERE name = ?", (_CLEAN,)),
-            ("INSERT OR REPLACE INTO fact VALUES (?, ?)", (_BOOT, boot)),
+            ("INSERT OR REPLACE INTO fact VALUES (?, ?)", (_BOOT, self._boot)),
             durable=True,
         )
         known = {_EMPTY, *(str(layer.number) for layer in found)}
@@ -155,6 +159,7 @@ class Layers:
 
     async def close(self) -> None:
         """Notes that nothing is being written."""
+        await self._unsynced.close()
         await self._store.write(("INSERT OR REPLACE INTO fact VALUES (?, '')", (_CLEAN,)), durable=True)
 
     # ---- making
@@ -184,8 +189,6 @@ class Layers:
                 os.makedirs(os.path.join(staged, "fs"), mode=0o755)
                 os.chmod(staged, 0o700)
                 facts = await make(os.path.join(staged, "fs"))
-                with step("image.sync", key):
-                    await self._sync.sync()
         except BaseException:
             await asyncio.shield(remove_trees([staged]))
             raise
@@ -198,13 +201,13 @@ class Layers:
         final = os.path.join(self.directory, str(layer.number))
         row = json.dumps(msgspec.to_builtins(layer.facts)).encode()  # escapes what is no UTF-8
         try:
-            await asyncio.to_thread(self._move, staged, final)
+            await asyncio.to_thread(os.rename, staged, final)
             await self._store.write(
                 (
                     "INSERT INTO layer (number, key, size, inodes, added_ns, facts) VALUES (?, ?, ?, ?, ?, ?)",
                     (layer.number, layer.key, layer.size, layer.inodes, layer.added_ns, row),
                 ),
-                durable=True,
+                self._unsynced.add(layer.number, self._boot),
             )
         except BaseException:
             await remove_trees([staged, final])
@@ -213,14 +216,6 @@ class Layers:
         self.size += layer.size
         self.inodes += layer.inodes
         return layer
-
-    def _move(self, staged: str, final: str) -> None:
-        os.rename(staged, final)
-        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
     # ---- removing
 
@@ -239,6 +234,7 @@ class Layers:
         self.size -= sum(layer.size for layer in layers)
         self.inodes -= sum(layer.inodes for layer in layers)
         rows: list[Statement] = [("DELETE FROM layer WHERE number = ?", (layer.number,)) for layer in layers]
+        rows += [self._unsynced.forget(layer.number) for layer in layers]
         await self._store.write(*others, *rows, durable=True)
         await remove_trees([os.path.join(self.directory, str(layer.number)) for layer in layers])
 
@@ -284,34 +280,6 @@ class Layers:
             with contextlib.suppress(FileNotFoundError):
                 found.append(entry.stat(follow_symlinks=False))
         return sum(one.st_blocks for one in found) * 512, len(found)
-
-
-class _Sync:
-    """syncfs(2) of the file system of a directory, once for all who ask while it is under way."""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._running: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
-
-    async def sync(self) -> None:
-        """Returns when all that was written before the call is on disk."""
-        if self._next is None:  # the one under way may have passed our files already
-            self._next = asyncio.ensure_future(self._after(self._running))
-        await asyncio.shield(self._next)
-
-    async def _after(self, running: "asyncio.Task[None] | None") -> None:
-        if running is not None:
-            await asyncio.wait({running})
-        self._running, self._next = self._next, None
-        await asyncio.to_thread(self._syncfs)
-
-    def _syncfs(self) -> None:
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            libc.syncfs(fd)
-        finally:
-            os.close(fd)
 
 
 def _children(directory: str) -> list[str]:

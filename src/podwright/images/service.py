@@ -238,7 +238,6 @@ class Images:
             await self._store.write(
                 ("INSERT OR REPLACE INTO image VALUES (?, ?)", (pulled.id, msgspec.json.encode(record))),
                 *(("INSERT OR REPLACE INTO image_name VALUES (?, ?)", (name, pulled.id)) for name in sorted(names)),
-                durable=True,
             )
         finally:
             for image_id in {pulled.id, *filter(None, before.values())}:
