@@ -49,9 +49,8 @@ def cases(*, quick: bool) -> Mapping[str, Sequence[Sequence[Entry]]]:
     part = 10 if quick else 1
     megabyte = (1 << 20) // part
     small = [directory(f"d{number:03}") for number in range(300)]
-    small += [
-        file(f"d{number % 300:03}/f{number:05}", incompressible(number, 8192)) for number in range(30_000 // part)
-    ]
+    numbers = range(30_000 // part)
+    small += [file(f"d{number // 100:03}/f{number:05}", incompressible(number, 8192)) for number in numbers]
     return {
         "20 layers of 20 MB": [
             [file(f"layer-{number}", incompressible(number, 36 * megabyte))] for number in range(20)

@@ -28,7 +28,7 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _OVERLAY_XATTR = b"trusted.overlay."
 _USER_XATTR = b"user."
-_MOST_OPEN = 48
+_MOST_OPEN = 400
 _DIRECTORY_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LATEST_NS = (1 << 63) - 1
@@ -58,6 +58,8 @@ class LayerWriter:
         """Directories that no entry described, without leading slash; b"" is the root."""
         self._open: dict[bytes, int] = {}
         self._file: tuple[int, Entry] | None = None
+        self._end = 0
+        """Of the file that is being written."""
 
     def take(self, events: Iterator[Entry | Content]) -> None:
         """Writes entries and contents. Raises InvalidArgument, NeedsParents, OSError."""
@@ -134,6 +136,7 @@ class LayerWriter:
         if entry.size > self._limits.bytes:
             raise self._too_large()
         self._file = (os.open(name, _FILE_FLAGS, entry.mode & 0o777, dir_fd=parent), entry)
+        self._end = 0
 
     def _write(self, content: Content) -> None:
         assert self._file is not None
@@ -144,6 +147,7 @@ class LayerWriter:
         while data:
             written = os.pwrite(fd, data, offset)
             data, offset = data[written:], offset + written
+        self._end = offset
 
     def _end_file(self) -> None:
         if self._file is None:
@@ -151,8 +155,8 @@ class LayerWriter:
         fd, entry = self._file
         self._file = None
         try:
-            if entry.size and os.fstat(fd).st_size != entry.size:
-                os.ftruncate(fd, entry.size)  # it ends in a hole
+            if entry.size != self._end:  # it ends in a hole
+                os.ftruncate(fd, entry.size)
             _describe(fd, entry, owned=self._whiteouts.owned_by_root)
         finally:
             os.close(fd)

@@ -7,6 +7,7 @@ four forms. Names are bytes, as they are. Knows nothing of file systems: what na
       ▲  extension headers (x, L, K) are kept whole and change the next header
 """
 
+import functools
 import struct
 from collections import deque
 from collections.abc import Iterator
@@ -324,6 +325,7 @@ def _gnu_map(table: bytes) -> Segments:
     return segments
 
 
+@functools.lru_cache(4096)  # owners, modes and times are the same again and again
 def _number(field: bytes, *, signed: bool = False) -> int:
     """Octal digits, or GNU's binary form for numbers that are too large for them."""
     if field[0] & 0x80:
