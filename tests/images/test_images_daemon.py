@@ -138,7 +138,7 @@ def test_one_id_everywhere(place: Place) -> None:
     config = place.pods.container_config("sleep 1000", image=v1.ImageSpec(image=image_id, user_specified_image=name))
     container = place.pods.start(sandbox, config)
     status = place.pods.status(container)
-    assert {status.image_ref, status.image_id} == {image_id}
+    assert (status.image_id, status.image_ref) == (image_id, f"{place.registry.host}/app@{BUILT.digest}")
     (in_list,) = place.cri.list_containers().containers
     assert {in_list.image_ref, in_list.image_id} == {image_id}
     with pytest.raises(FailedPrecondition, match="in use"):
@@ -254,17 +254,32 @@ def downloaded(control: Control) -> int:
     return 0
 
 
-def test_both_file_systems_are_told_of(place: Place) -> None:
+def test_what_images_take_is_told_at_once(place: Place) -> None:
     name = place.registry.push("app", "1", BIG)
-    before = place.cri.image_fs_info()
+    (before,) = place.cri.image_fs_info().image_filesystems
     place.cri.pull_image(name)
-    after = place.cri.image_fs_info()
-    (images,) = after.image_filesystems
-    assert images.fs_id.mountpoint == f"{place.node.directory}/store"
-    assert images.used_bytes.value - before.image_filesystems[0].used_bytes.value >= len(DATA)
-    assert images.inodes_used.value > before.image_filesystems[0].inodes_used.value
+    (after,) = place.cri.image_fs_info().image_filesystems
+    assert after.fs_id.mountpoint == f"{place.node.directory}/store"
+    assert after.used_bytes.value - before.used_bytes.value >= len(DATA)
+    assert after.inodes_used.value > before.inodes_used.value
     place.cri.remove_image(name)
-    assert place.cri.image_fs_info().image_filesystems[0].used_bytes == before.image_filesystems[0].used_bytes
+    assert place.cri.image_fs_info().image_filesystems[0].used_bytes == before.used_bytes
+
+
+def test_what_containers_have_written_is_told(place: Place) -> None:
+    """Both lie on one file system here, so both have one mount point: kubelets would else see two disks."""
+    name = place.registry.push("app", "1", BUILT)
+    place.cri.pull_image(name)
+    (before,) = place.cri.image_fs_info().container_filesystems
+    assert before.fs_id.mountpoint == f"{place.node.directory}/store"
+    sandbox = place.pods.run_sandbox()
+    script = "head -c 3000000 /dev/zero > /written"
+    assert place.pods.run(sandbox, place.pods.container_config(script, image=v1.ImageSpec(image=name))) == (0, "")
+    (after,) = place.cri.image_fs_info().container_filesystems
+    assert 3_000_000 <= after.used_bytes.value - before.used_bytes.value < 3_100_000
+    assert after.inodes_used.value > before.inodes_used.value
+    place.pods.remove_all()
+    assert place.cri.image_fs_info().container_filesystems[0].used_bytes == before.used_bytes
 
 
 # ---- containers of images

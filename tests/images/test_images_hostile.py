@@ -332,7 +332,7 @@ DOCUMENTS: dict[str, tuple[Callable[[], Built], Refused]] = {
     "a manifest without a configuration": (manifest_without_config, Refused("config")),
     "a manifest that is an index too": (
         lambda: image(layer(file("x")), manifests=[]),
-        Refused("index and an image"),
+        Refused("at once"),
     ),
     "an index in itself": (
         lambda: index(index(index(index(index(image(layer(file("x")))))))),

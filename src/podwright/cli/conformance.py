@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from podwright.cli.connection import connect
-from podwright.cli.images import pull_image
 from podwright.cli.output import Column, coloured, report, structured, table
+from podwright.cli.pull import pull_image
 from podwright.client import Client
 from podwright.conformance.checks import Check
 from podwright.conformance.run import Result, chosen, run
