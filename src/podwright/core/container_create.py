@@ -14,7 +14,7 @@ from podwright.core.container_mounts import find_image, find_volumes, mount_root
 from podwright.core.container_remove import remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
 from podwright.cri import v1
-from podwright.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, PodwrightError
+from podwright.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PodwrightError
 from podwright.ids import new_id
 from podwright.images.model import Image
 from podwright.oci import conmon, documents, resources, selinux, signals, spec, validate, volumes
