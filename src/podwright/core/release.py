@@ -116,6 +116,10 @@ def _kill_container(runtime: Runtime, resource: Resource) -> None:
     runtime.host.cgroups.kill(cgroup)
     if not runtime.host.cgroups.wait_empty(cgroup, DEATH_SECONDS):
         raise Internal(f"processes in cgroup {cgroup} do not die; they may be in uninterruptible sleep")
+    known = runtime.index.containers.get(resource.owner)
+    monitor = known.status.monitor if known is not None else None
+    if monitor is not None and not monitor.wait(DEATH_SECONDS):  # it writes the exit file, which is removed next
+        monitor.kill()
 
 
 def _is_made(runtime: Runtime, owner: str) -> bool:

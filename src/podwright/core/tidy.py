@@ -54,6 +54,8 @@ async def tidy(runtime: Runtime) -> None:
                 await work
             except (PodwrightError, OSError) as error:
                 logger.warning("%s: %s", what, error)
+            except Exception:  # a mistake of ours with one object must not end the care for all others
+                logger.exception("%s", what)
 
     with step("tidy"):
         await asyncio.gather(*(attempt(what, work) for what, work in unfinished))
@@ -110,9 +112,11 @@ async def _release(runtime: Runtime, owner: Container | Sandbox, kinds: set[Kind
 
 async def _abandon_container(runtime: Runtime, container: Container) -> None:
     async with container.lock:
-        await abandon_container(runtime, container)
+        if container.id in runtime.index.containers:  # nobody was quicker
+            await abandon_container(runtime, container)
 
 
 async def _abandon_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
     async with sandbox.lock:
-        await abandon_sandbox(runtime, sandbox)
+        if sandbox.id in runtime.index.sandboxes:
+            await abandon_sandbox(runtime, sandbox)

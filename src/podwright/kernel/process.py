@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import select
 import signal
 from dataclasses import dataclass
 
@@ -38,6 +39,18 @@ class Pid:
             return fd
         os.close(fd)
         return None
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for its end. Returns whether that came in time. Blocking."""
+        fd = self.open()
+        if fd is None:
+            return True
+        try:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            return bool(poll.poll(seconds * 1000))
+        finally:
+            os.close(fd)
 
     def has_open(self, path: str) -> bool:
         """Whether the file at `path` is one that the process has open; False if either is gone."""
