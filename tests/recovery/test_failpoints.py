@@ -34,8 +34,9 @@ class Life:
     does, so that `live` can be called again after a crash.
     """
 
-    def __init__(self, pods: Pods) -> None:
+    def __init__(self, pods: Pods, handler: str = "") -> None:
         self.pods = pods
+        self.handler = handler
         self.config = pods.networked_config("life", port_mappings=PORTS, labels={"life": "yes"})
 
     def live(self) -> None:
@@ -59,7 +60,7 @@ class Life:
             if listed.state == v1.SANDBOX_READY:
                 return listed.id
             self.end(listed.id)
-        return self.pods.run_sandbox(self.config)
+        return self.pods.run_sandbox(self.config, self.handler)
 
     def created(self, sandbox_id: str, name: str, script: str = "true") -> str:
         """A container, created at least."""
@@ -110,16 +111,28 @@ def test_these_are_all_stages(survivor: Survivor) -> None:
     "failpoint", [*(f"kill@{step}" for step in STEPS), *(f"kill@after:{step}" for step in THEN_RECORDED)]
 )
 def test_killed(survivor: Survivor, failpoint: str) -> None:
+    killed(survivor, failpoint)
+
+
+def killed(survivor: Survivor, failpoint: str, handler: str = "") -> None:
+    """A life that is cut off at the failpoint, and another one."""
     pods = survivor.start(failpoint)
     with pytest.raises((Unavailable, Internal)):
-        Life(pods).live()
+        Life(pods, handler).live()
     survivor.died()
     pods = survivor.start()
     survivor.bystander.is_as_before(pods)
     works(pods)
-    Life(pods).live()
+    Life(pods, handler).live()
     assert survivor.leaks() == {}
     survivor.bystander.is_as_before(pods)
+
+
+@pytest.mark.parametrize(
+    "step", ["sandbox.infra", "after:sandbox.infra", "container.create", "after:container.create", "container.start"]
+)
+def test_killed_with_runc(survivor: Survivor, step: str) -> None:
+    killed(survivor, f"kill@{step}", "runc")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +148,7 @@ def test_killed(survivor: Survivor, failpoint: str) -> None:
     ],
 )
 def test_killed_while_undoing(survivor: Survivor, failpoint: str) -> None:
-    test_killed(survivor, failpoint)
+    killed(survivor, failpoint)
 
 
 @pytest.mark.parametrize("again", ["release.container", "release.mount", "release.pin", "network.del"])

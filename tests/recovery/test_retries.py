@@ -228,3 +228,29 @@ def test_the_daemon_dies_while_a_start_is_under_way(pods: Pods, gate: Gate) -> N
     again.cri.start_container(container_id)
     assert again.exec(container_id, "echo alive") == "alive\n"
     again.remove_all()
+
+
+@pytest.mark.parametrize("what", ["sandbox", "container"])
+def test_the_daemon_dies_while_the_oci_runtime_creates(pods: Pods, gate: Gate, what: str) -> None:
+    config = pods.networked_config()
+    container = pods.container_config(linux=v1.LinuxContainerConfig())
+    if what == "sandbox":
+        gate.close("create")
+        impatient(pods, config)
+    else:
+        sandbox_id = pods.run_sandbox(config, "slow-create")
+        gate.close("create")
+        with pytest.raises(DeadlineExceeded):
+            pods.cri.create_container(sandbox_id, container, deadline=0.3)
+    pods.node.kill()
+    assert [process for process in pods.node.processes() if "slow-create" in process]
+    pods.node.start()
+    until(pods.node.processes, lambda found: not [process for process in found if "slow-create" in process])
+    gate.open()
+    again = Pods(pods.node)
+    if what == "sandbox":
+        assert not again.cri.list_pod_sandbox().items
+        sandbox_id = again.run_sandbox(config, "slow-create")
+    assert not again.cri.list_containers().containers
+    assert again.exec(again.start(sandbox_id, container), "echo alive") == "alive\n"
+    again.remove_all()
