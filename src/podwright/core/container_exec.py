@@ -10,6 +10,7 @@ from podwright.core import exec_process
 from podwright.core.runtime import Runtime
 from podwright.errors import DeadlineExceeded
 from podwright.kernel.run import Finished
+from podwright.oci import execution
 from podwright.state.records import Container
 from podwright.trace import step
 
@@ -20,26 +21,26 @@ OUTPUT_LIMIT = 16 << 20
 async def execute(runtime: Runtime, container: Container, command: list[str], seconds: float | None) -> Finished:
     """Runs the command and returns its output and exit code.
 
-    Returns although children of the command that go on hold its output open (with crun; runc waits for them). Raises
-    FailedPrecondition if the container does not run or is being killed, InvalidArgument if there is no such command,
-    DeadlineExceeded after `seconds`.
+    Returns although children of the command that go on hold its output open. Raises FailedPrecondition if the
+    container does not run or is being killed, InvalidArgument if there is no such command, DeadlineExceeded after
+    `seconds`.
     """
     exec_process.check(container)
     described = await asyncio.to_thread(exec_process.describe, runtime, container, command)
     try:
         with step("container.exec", container.id):
-            oci = runtime.handlers[container.facts.handler].runtime
-            done = await oci.execute(
+            handler = runtime.handlers[container.facts.handler]
+            done = await execution.finish(
+                handler.runtime,
+                handler.features,
                 container.id,
-                described.process_file,
-                described.pid_file,
+                exec_process.files(runtime, described),
                 oom_score_adj=described.oom_score_adj,
                 limit=OUTPUT_LIMIT,
                 timeout=seconds,
             )
         if done.status != 0 and described.pid() is None:
-            words = done.stderr.decode(errors="replace") or f"status {done.status}"
-            raise exec_process.not_run(container, command, words)
+            raise exec_process.not_run(container, command, described, done.status)
     except (DeadlineExceeded, asyncio.CancelledError) as error:
         await asyncio.shield(asyncio.to_thread(exec_process.kill, runtime, container, described.mark))
         if isinstance(error, DeadlineExceeded):

@@ -60,8 +60,7 @@ class ExecSession:
             if stream is not None:
                 stream.end_soon(DRAIN_SECONDS)
         if self._described.pid() is None:
-            words = execution.read_log(self._described.log_file) or f"the OCI runtime ended with status {code}"
-            raise exec_process.not_run(self._container, self._command, words)
+            raise exec_process.not_run(self._container, self._command, self._described, code)
         return code
 
     async def end(self) -> None:
@@ -113,19 +112,13 @@ async def start(
     exec_process.check(container)
     described = await asyncio.to_thread(exec_process.describe, runtime, container, command, tty=wanted.tty, size=size)
     handler = runtime.handlers[container.facts.handler]
-    files = execution.Files(
-        process=described.process_file,
-        pid=described.pid_file,
-        log=described.log_file,
-        console=exec_process.console(runtime, described),
-    )
     try:
         with step("container.exec", container.id):
             running = await execution.start(
                 handler.runtime,
                 handler.features,
                 container.id,
-                files,
+                exec_process.files(runtime, described),
                 wanted,
                 oom_score_adj=described.oom_score_adj,
             )

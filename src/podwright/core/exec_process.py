@@ -20,6 +20,7 @@ from podwright.ids import new_id
 from podwright.kernel import process
 from podwright.oci import complaints, documents
 from podwright.oci import process as oci_process
+from podwright.oci.execution import Files, read_log
 from podwright.state.records import Container
 
 MARK = "PODWRIGHT_EXEC"
@@ -118,9 +119,14 @@ def console(runtime: Runtime, described: Described) -> str:
     return f"{runtime.paths.consoles}/{described.exec_id[:16]}"
 
 
-def not_run(container: Container, command: Sequence[str], words: str) -> PodwrightError:
+def files(runtime: Runtime, described: Described) -> Files:
+    """Where the OCI runtime reads and writes for the command."""
+    return Files(described.process_file, described.pid_file, described.log_file, console(runtime, described))
+
+
+def not_run(container: Container, command: Sequence[str], described: Described, status: int) -> PodwrightError:
     """Why the OCI runtime, by its own words, has not got as far as the command."""
-    words = complaints.plain(words)
+    words = complaints.plain(read_log(described.log_file)) or f"the OCI runtime ended with status {status}"
     if complaints.field_at_fault(words) == "command":
         return InvalidArgument(f'cmd: "{command[0]}" cannot be run in container {container.title}: {words}')
     if container.status.phase != "running":

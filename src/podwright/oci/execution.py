@@ -21,10 +21,10 @@ from typing import Any
 
 from podwright.errors import DeadlineExceeded, Internal
 from podwright.kernel.nonblocking import Fd, pipe, readable
-from podwright.kernel.run import Running, spawn
+from podwright.kernel.run import Finished, Running, run, spawn
 from podwright.oci import reaper
 from podwright.oci.features import Features
-from podwright.oci.runtime import OciRuntime, scored
+from podwright.oci.runtime import OciRuntime
 
 CONSOLE_SECONDS = 30.0
 """How long the program may take to make a terminal."""
@@ -126,17 +126,44 @@ async def start(
 
     A process that could not be run shows when the program has ended without writing the pid file.
     """
-    command = [
-        *(runtime.program, *runtime.arguments(), f"--log={files.log}", "--log-format=json", "exec"),
-        *(f"--process={files.process}", f"--pid-file={files.pid}"),
-    ]
-    command = scored(command, oom_score_adj)
-    if not features.hands_over_console:
-        command = [sys.executable, "-I", "-S", reaper.__file__, files.pid, *command, "--detach"]
+    command = _command(runtime, features, files, oom_score_adj)
     if wanted.tty:
         command.append(f"--console-socket={files.console}")
         return await _with_terminal([*command, container_id], files.console)
     return await _with_pipes([*command, container_id], wanted)
+
+
+async def finish(
+    runtime: OciRuntime,
+    features: Features,
+    container_id: str,
+    files: Files,
+    *,
+    oom_score_adj: int | None,
+    limit: int,
+    timeout: float | None,
+) -> Finished:
+    """Runs the process that `files` describes to its end; `limit` and `timeout` as in kernel/run.py.
+
+    Without the pid file afterwards it was not run. Raises Internal, DeadlineExceeded.
+    """
+    command = [*_command(runtime, features, files, oom_score_adj), container_id]
+    return await run(command, limit=limit, timeout=timeout)
+
+
+def _command(runtime: OciRuntime, features: Features, files: Files, oom_score_adj: int | None) -> list[str]:
+    """The command line, without the container's id. crun takes no notice of the process's oomScoreAdj, and lets it
+    inherit its own, which must then be right before it does anything.
+    """
+    command = [
+        *(runtime.program, *runtime.arguments(), f"--log={files.log}", "--log-format=json", "exec"),
+        *(f"--process={files.process}", f"--pid-file={files.pid}"),
+    ]
+    if oom_score_adj is not None:
+        command = ["choom", "-n", str(oom_score_adj), "--", *command]
+    if not features.hands_over_console:
+        command = [sys.executable, "-I", "-S", reaper.__file__, files.pid, *command, "--detach"]
+    return command
 
 
 async def _with_pipes(command: list[str], wanted: Wanted) -> Execution:

@@ -13,7 +13,7 @@ from typing import Any
 
 from podwright.errors import FailedPrecondition, Internal, InvalidArgument, NotFound
 from podwright.kernel.process import Pid
-from podwright.kernel.run import Finished, run
+from podwright.kernel.run import run
 from podwright.oci import complaints
 
 COMMAND_SECONDS = 60.0
@@ -126,29 +126,6 @@ class OciRuntime:
             # Killed in the middle of create, the program has left half a state, which it cannot read itself.
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(f"{self.root}/{container_id}")
-
-    async def execute(
-        self,
-        container_id: str,
-        process_file: str,
-        pid_file: str,
-        *,
-        oom_score_adj: int | None,
-        limit: int,
-        timeout: float | None,
-    ) -> Finished:
-        """Runs a process described by `process_file` in the container and waits for it; see kernel/run.py.
-
-        Without `pid_file` afterwards it was not run, and the output is a complaint of the OCI runtime. crun takes no
-        notice of the description's oomScoreAdj, so with `oom_score_adj` it inherits one.
-        """
-        command = self.command("exec", f"--process={process_file}", f"--pid-file={pid_file}", container_id)
-        return await run(scored(command, oom_score_adj), limit=limit, timeout=timeout)
-
-
-def scored(command: list[str], oom_score_adj: int | None) -> list[str]:
-    """The command line of a program that has this oom_score_adj, if one is given, before it does anything."""
-    return command if oom_score_adj is None else ["choom", "-n", str(oom_score_adj), "--", *command]
 
 
 def _text(path: str) -> str:
