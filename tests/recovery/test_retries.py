@@ -8,7 +8,7 @@ import pytest
 
 from podwright.cri import v1
 from podwright.errors import Aborted, AlreadyExists, DeadlineExceeded, NotFound
-from support.cri import Pods, until
+from support.cri import Pods, host_network, secured, until
 from support.leaks import Snapshot, leaks, snapshot
 from support.node import Node, node
 
@@ -200,8 +200,12 @@ def test_start_and_stop_go_on_without_their_caller(pods: Pods, gate: Gate) -> No
 
 
 def test_a_stop_waits_for_a_start_under_way(pods: Pods, gate: Gate) -> None:
-    sandbox_id = pods.run_sandbox(handler="slow-start")
-    container_id = pods.create(sandbox_id, "trap 'exit 5' TERM; echo on; while true; do sleep 0.05; done")
+    # Process 1 of a PID namespace would lose a signal that comes before its trap.
+    host_pid = v1.LinuxPodSandboxConfig(security_context=host_network(pid=v1.NODE))
+    sandbox_id = pods.run_sandbox(pods.sandbox_config(linux=host_pid), "slow-start")
+    script = "trap 'exit 5' TERM; echo on; while true; do sleep 0.05; done"
+    linux = secured(namespace_options=v1.NamespaceOption(pid=v1.NODE))
+    container_id = pods.create(sandbox_id, pods.container_config(script, linux=linux))
     gate.close("start")
     with pytest.raises(DeadlineExceeded):
         pods.cri.start_container(container_id, deadline=0.3)
