@@ -214,7 +214,11 @@ CONTAINERS = named(
     (r"mounts\[0\]\.propagation: .* 9", INVALID, mount(propagation=9)),
     (r'mounts\[0\]\.mount_options: "suid"', INVALID, mount(mount_options=["suid"])),
     (r"mounts\[0\]\.image_sub_path", INVALID, mount(image_sub_path="x")),
-    (r"mounts\[0\]\.host_path: must be empty", INVALID, mount(image=v1.ImageSpec(image=IMAGE), readonly=True)),
+    (
+        r"ImageVolumeMountFailed: mounts\[0\]\.host_path: must be empty",
+        INVALID,
+        mount(image=v1.ImageSpec(image=IMAGE), readonly=True),
+    ),
     (r"mounts\[0\]\.recursive_read_only", INVALID, mount(recursive_read_only=True)),
     (r"mounts\[0\]\.uidMappings", INVALID, mount(uidMappings=[v1.IDMapping(length=1)])),
     (r'devices\[0\]\.host_path: "null"', INVALID, device(host_path="null")),
