@@ -119,11 +119,13 @@ async def run(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain):
                     await collector.closed
-    except TimeoutError:
+    except (TimeoutError, asyncio.CancelledError) as error:
         _kill(transport)
         with contextlib.suppress(TimeoutError):  # so that nobody undoes what it still does
             async with asyncio.timeout(1.0):
-                await collector.exited
+                await asyncio.shield(collector.exited)
+        if isinstance(error, asyncio.CancelledError):
+            raise
         raise DeadlineExceeded(f"{argv[0]!r} did not end within {timeout} seconds") from None
     finally:
         _kill(transport)
