@@ -300,6 +300,20 @@ def test_our_windows_are_renewed_when_data_is_taken_up() -> None:
     assert peer.frames(session) == [(FrameType.WINDOW_UPDATE, struct.pack(">II", 0, spdy.SESSION_WINDOW // 2))]
 
 
+def test_a_client_renews_no_windows_where_the_server_keeps_none() -> None:
+    """containerd closes with them unread, and the kernel then throws away what is on its way to the client."""
+    session, peer = Session(client=True), Peer()
+    stream = session.open({"streamtype": "stdout"})
+    peer.frames(session)
+    session.took(stream, spdy.SESSION_WINDOW)
+    assert peer.frames(session) == []
+    session.receive(control(FrameType.WINDOW_UPDATE, struct.pack(">II", stream, 1)))
+    session.took(stream, spdy.STREAM_WINDOW // 2)
+    assert peer.frames(session) == [
+        (FrameType.WINDOW_UPDATE, struct.pack(">II", stream, spdy.STREAM_WINDOW // 2)),
+    ]
+
+
 def test_no_window_is_larger_than_a_number_can_say() -> None:
     session, peer = server()
     opened(session, peer)

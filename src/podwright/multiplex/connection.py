@@ -197,6 +197,8 @@ class Connection(asyncio.Protocol):
                 await self._gone.wait()
         except TimeoutError:
             logger.debug("the peer does not close the connection")
+        except OSError as error:
+            logger.debug("the peer has closed the connection already: %s", error)
         finally:
             self.abort()
 

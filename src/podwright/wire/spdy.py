@@ -172,6 +172,8 @@ class Session:
 
     def took(self, stream: int, size: int) -> None:
         """Tells that `size` received bytes have been taken up, so that the peer may send as many more."""
+        if self._client and not self._keeps_windows:
+            return  # nobody waits for it; and what a server has not read when it closes takes its last data along
         self._taken += size
         if self._taken >= SESSION_WINDOW // 2:
             self._control(FrameType.WINDOW_UPDATE, struct.pack(">II", 0, self._taken))
