@@ -246,10 +246,6 @@ class Containerd(Peer):
         )
         (self.machine.directory / "containerd.toml").write_text(config)
 
-    @property
-    def socket(self) -> Path:
-        return self.machine.directory / "containerd.sock"
-
     def launch(self) -> None:
         command = ["containerd", "--config", str(self.machine.directory / "containerd.toml")]
         with (self.machine.directory / "containerd.log").open("ab") as log:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from bench.measures import burst, execution, life, lists, population, programs, pulls
+from bench.measures import burst, execution, life, lists, population, programs, pulls, streams
 from bench.run import Bench
 
 MEASURES: Mapping[str, Callable[[Bench], None]] = {
     "life": life.measure,
     "burst": burst.measure,
     "exec": execution.measure,
+    "streams": streams.measure,
     "lists": lists.measure,
     "pulls": pulls.measure,
     "population": population.measure,
