@@ -35,17 +35,24 @@ READY_SECONDS = 60.0
 
 
 class _Machine(Node):
-    """A node whose daemon is accounted for in a cgroup of its own."""
+    """A node whose daemon is accounted for in a cgroup of its own. It takes precedence over what else goes on."""
 
     def __init__(self) -> None:
         super().__init__()
-        hierarchies = cgroups.detect()
-        self.accounts = hierarchies.directory("cpuacct", f"{self.cgroup}/daemon")
-        os.makedirs(self.accounts)
+        try:
+            hierarchies = cgroups.detect()
+            self.accounts = {hierarchies.directory(name, f"{self.cgroup}/daemon") for name in ("cpu", "cpuacct")}
+            for directory in self.accounts:
+                os.makedirs(directory)
+            weight, most = ("cpu.weight", 10_000) if hierarchies.mode == "v2" else ("cpu.shares", 65_536)
+            Path(f"{hierarchies.directory('cpu', self.cgroup)}/{weight}").write_text(str(most))
+        except BaseException:
+            self.close()
+            raise
 
     def enter(self, command: Sequence[str]) -> list[str]:
-        join = f'echo 0 >{self.accounts}/cgroup.procs && exec "$@"'
-        return ["sh", "-c", join, "sh", *self.enter_beside(command)]
+        join = "".join(f"echo 0 >{directory}/cgroup.procs && " for directory in self.accounts)
+        return ["sh", "-c", f'{join}exec "$@"', "sh", *self.enter_beside(command)]
 
     def enter_beside(self, command: Sequence[str]) -> list[str]:
         """For what shall not count as the daemon's."""
@@ -268,9 +275,9 @@ class Containerd(Peer):
         return self.client.version().runtime_version
 
     def close(self) -> None:
+        if self._daemon is not None and self._daemon.poll() is None:
+            self.kill()  # before its cgroup is removed
         super().close()
-        if self._daemon is not None:
-            self._daemon.wait(timeout=60)
 
 
 def start_peer(peer: Peer) -> None:
