@@ -4,7 +4,7 @@ from xml.sax.saxutils import escape
 
 from bench.results import Found, Results
 
-WIDTH, LEFT, SCALE, LINE = 1000, 470, 400, 26
+WIDTH, LEFT, SCALE, LINE = 1120, 590, 400, 26
 """Pixels: of the picture, of the texts, of the bar of the other runtime, and between two bars."""
 
 
