@@ -160,6 +160,15 @@ def oom_score_adj() -> int:
         return int(file.read())
 
 
+def set_oom_score_adj(pid: int, score: int) -> None:
+    """Sets that of a process. Raises OSError: ENOENT, ESRCH if it has ended, EACCES for less than it may have."""
+    fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, str(score).encode())
+    finally:
+        os.close(fd)
+
+
 def hard_limit_of_open_files() -> int:
     """RLIMIT_NOFILE's hard limit of this process."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -13,7 +13,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -83,8 +83,9 @@ async def run(
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
     stderr: int | None = None,
+    started: Callable[[int], None] | None = None,
 ) -> Finished:
-    """Runs a program to its end.
+    """Runs a program to its end. `started` is called with its process number as soon as it has one.
 
     With `stderr`, a file descriptor, nothing is captured: for programs that leave a child behind, which must not hold
     our pipes.
@@ -109,6 +110,8 @@ async def run(
     except OSError as error:
         raise Internal(f"cannot start {argv[0]!r}: {error.strerror or error}") from error
     try:
+        if started is not None:
+            started(transport.get_pid())
         if stdin:
             pipe = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
             pipe.write(stdin)
@@ -164,7 +167,7 @@ class _Watcher(asyncio.SubprocessProtocol):
         self.exited.set_result(None)
 
 
-async def spawn(argv: Sequence[str], *, stdin: int, stdout: int, stderr: int) -> Running:
+async def spawn(argv: Sequence[str], *, stdin: int, stdout: int, stderr: int, pass_fds: Sequence[int] = ()) -> Running:
     """Starts a program in a session of its own; the files may be subprocess.DEVNULL. Raises Internal."""
     try:
         transport, watcher = await asyncio.get_running_loop().subprocess_exec(
@@ -174,6 +177,7 @@ async def spawn(argv: Sequence[str], *, stdin: int, stdout: int, stderr: int) ->
             stdout=stdout,
             stderr=stderr,
             env=ENVIRONMENT,
+            pass_fds=pass_fds,
             start_new_session=True,
         )
     except OSError as error:

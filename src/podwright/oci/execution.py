@@ -17,9 +17,10 @@ import sys
 import termios
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from podwright.errors import DeadlineExceeded, Internal
+from podwright.kernel import process
 from podwright.kernel.nonblocking import Fd, pipe, readable
 from podwright.kernel.run import Finished, Running, run, spawn
 from podwright.oci import reaper
@@ -28,6 +29,8 @@ from podwright.oci.runtime import OciRuntime
 
 CONSOLE_SECONDS = 30.0
 """How long the program may take to make a terminal."""
+PIPE_BYTES = 64 << 10
+"""What a pipe takes without waiting for somebody to read it (pipe(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +129,12 @@ async def start(
 
     A process that could not be run shows when the program has ended without writing the pid file.
     """
-    command = _command(runtime, features, files, oom_score_adj)
-    if wanted.tty:
-        command.append(f"--console-socket={files.console}")
-        return await _with_terminal([*command, container_id], files.console)
-    return await _with_pipes([*command, container_id], wanted)
+    with _Description(files.process, oom_score_adj) as description:
+        command = _command(runtime, features, files, description.path)
+        if wanted.tty:
+            command.append(f"--console-socket={files.console}")
+            return await _with_terminal([*command, container_id], files.console, description)
+        return await _with_pipes([*command, container_id], wanted, description)
 
 
 async def finish(
@@ -147,26 +151,86 @@ async def finish(
 
     Without the pid file afterwards it was not run. Raises Internal, DeadlineExceeded.
     """
-    command = [*_command(runtime, features, files, oom_score_adj), container_id]
-    return await run(command, limit=limit, timeout=timeout)
+    with _Description(files.process, oom_score_adj) as description:
+        command = [*_command(runtime, features, files, description.path), container_id]
+        return await run(
+            command, limit=limit, timeout=timeout, pass_fds=description.pass_fds, started=description.hand_over
+        )
 
 
-def _command(runtime: OciRuntime, features: Features, files: Files, oom_score_adj: int | None) -> list[str]:
-    """The command line, without the container's id. crun takes no notice of the process's oomScoreAdj, and lets it
-    inherit its own, which must then be right before it does anything.
-    """
+def _command(runtime: OciRuntime, features: Features, files: Files, described: str) -> list[str]:
+    """The command line, without the container's id; `described` is the path of the description."""
     command = [
         *(runtime.program, *runtime.arguments(), f"--log={files.log}", "--log-format=json", "exec"),
-        *(f"--process={files.process}", f"--pid-file={files.pid}"),
+        *(f"--process={described}", f"--pid-file={files.pid}"),
     ]
-    if oom_score_adj is not None:
-        command = ["choom", "-n", str(oom_score_adj), "--", *command]
     if not features.hands_over_console:
         command = [sys.executable, "-I", "-S", reaper.__file__, files.pid, *command, "--detach"]
     return command
 
 
-async def _with_pipes(command: list[str], wanted: Wanted) -> Execution:
+class _Description:
+    """The file that describes the process; or, with an oom_score_adj, a pipe that it comes through.
+
+    crun takes no notice of the process's oomScoreAdj, and lets it inherit its own, which must be right before it
+    starts anything. So it is set from here, while crun waits to read what it shall do.
+    """
+
+    def __init__(self, file: str, oom_score_adj: int | None) -> None:
+        self._file = file
+        self._score = oom_score_adj
+        self._ends: list[int] = []
+        self.path = file
+        """Where the program finds it."""
+        self.pass_fds: tuple[int, ...] = ()
+        """What the program must be given for that."""
+
+    def __enter__(self) -> Self:
+        if self._score is not None:
+            self._ends = list(os.pipe2(os.O_CLOEXEC))
+            self.pass_fds = (self._ends[0],)
+            self.path = f"/proc/self/fd/{self._ends[0]}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self._ends:
+            os.close(end)
+
+    def hand_over(self, program: int) -> None:
+        """Gives it to the program that has been started."""
+        if self._score is None:
+            return
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended already
+            process.set_oom_score_adj(program, self._score)
+        with open(self._file, "rb") as file:
+            text = file.read()
+        reading, writing = self._ends
+        self._ends = []
+        os.close(reading)
+        if len(text) <= PIPE_BYTES:
+            _write_and_close(writing, text)
+        else:
+            asyncio.get_running_loop().run_in_executor(None, _write_and_close, writing, text)
+
+
+def _write_and_close(number: int, text: bytes) -> None:
+    with open(number, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):  # the program has ended
+        rest = memoryview(text)
+        while rest:
+            rest = rest[pipe.write(rest) :]
+
+
+async def _spawn(command: list[str], description: _Description, *, stdin: int, stdout: int, stderr: int) -> Running:
+    program = await spawn(command, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=description.pass_fds)
+    try:
+        description.hand_over(program.pid)
+    except BaseException:
+        program.close()
+        raise
+    return program
+
+
+async def _with_pipes(command: list[str], wanted: Wanted, description: _Description) -> Execution:
     ours = _Streams()
     theirs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
@@ -175,7 +239,7 @@ async def _with_pipes(command: list[str], wanted: Wanted) -> Execution:
                 reading, writing = pipe()
                 theirs[name] = reading if name == "stdin" else writing
                 setattr(ours, name, Fd(writing if name == "stdin" else reading))
-        program = await spawn(command, **theirs)
+        program = await _spawn(command, description, **theirs)
     except BaseException:
         _close(ours)
         raise
@@ -186,10 +250,10 @@ async def _with_pipes(command: list[str], wanted: Wanted) -> Execution:
     return Execution(program, ours)
 
 
-async def _with_terminal(command: list[str], path: str) -> Execution:
+async def _with_terminal(command: list[str], path: str, description: _Description) -> Execution:
     null = subprocess.DEVNULL
     with _listening(path) as listener:
-        program = await spawn(command, stdin=null, stdout=null, stderr=null)
+        program = await _spawn(command, description, stdin=null, stdout=null, stderr=null)
         try:
             terminal = await _first_of(_receive_terminal(listener), program)
         except BaseException:
