@@ -26,7 +26,9 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
     `seconds`.
     """
     exec_process.check(container)
-    described = await asyncio.to_thread(exec_process.describe, runtime, container, command)
+    # Not by a thread, which would take longer to wake than these small files, in memory, take to write: probes ask
+    # for this all the time.
+    described = exec_process.describe(runtime, container, command)
     try:
         with step("container.exec", container.id):
             handler = runtime.handlers[container.facts.handler]
@@ -49,4 +51,4 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
     else:
         return done
     finally:
-        await asyncio.shield(asyncio.to_thread(exec_process.forget, described))
+        exec_process.forget(described)
