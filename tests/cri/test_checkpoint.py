@@ -7,9 +7,11 @@ runs this file there). $PODWRIGHT_CRIU may name a directory with a criu for this
 import functools
 import json
 import os
+import queue
 import shutil
 import subprocess
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -233,6 +235,8 @@ def test_a_pod_goes_on(pods: Pods, directory: Path, pid: v1.NamespaceMode) -> No
     ids = start_counters(pods, sandbox, *configs)
     checkpoint(pods, sandbox, list(ids.values()), directory)
     assert {path.name for path in directory.iterdir()} == {"one", "two", "pod.dump", "pod.options"}
+    for path in (directory / "one", directory / "one/checkpoint", *directory.rglob("*.dump")):
+        assert path.stat().st_mode & 0o077 == 0
     options = json.loads((directory / "pod.options").read_text())
     assert options["annotations"]["org.criu.checkpoint.pod.name"] == f"before-{pid}"
     for container in ids.values():
@@ -287,6 +291,28 @@ def _nanoseconds(stamp: str) -> int:
     """Of a CRI log's time."""
     done = subprocess.run(["date", "-d", stamp, "+%s%N"], capture_output=True, text=True, check=True)
     return int(done.stdout)
+
+
+@needs_criu
+def test_commands_wait(pods: Pods, directory: Path) -> None:
+    """As a kubelet's probes come while a container is written; another container cannot be started then."""
+    sandbox = pods.run_sandbox(config_of_pod(pods, "probed"))
+    ids = start_counters(pods, sandbox, counter(pods, "one", "head -c 200000000 /dev/zero >/big"))
+    waiting = pods.create(sandbox, counter(pods, "two"))
+    results: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def probe() -> None:
+        until((directory / "one").exists, bool, seconds=60)
+        with pytest.raises(FailedPrecondition, match="being checkpointed"):
+            pods.cri.start_container(waiting)
+        results.put(pods.exec(ids["one"], "echo probed"))
+
+    probing = threading.Thread(target=probe)
+    probing.start()
+    checkpoint(pods, sandbox, [ids["one"]], directory)
+    assert results.get(timeout=60) == "probed\n"
+    probing.join()
+    pods.cri.start_container(waiting)
 
 
 @needs_criu

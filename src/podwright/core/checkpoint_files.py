@@ -83,7 +83,8 @@ async def capture(runtime: Runtime, container: Container, directory: str) -> Non
     Raises Internal with criu's words, ResourceExhausted. Must not be cancelled (OciRuntime.checkpoint).
     """
     images, own = os.path.join(directory, IMAGES), runtime.paths.container(container.id)
-    await asyncio.to_thread(os.makedirs, images, 0o700)
+    for made in (directory, images):
+        await asyncio.to_thread(os.mkdir, made, 0o700)
     with step("checkpoint.dump", container.id):
         await runtime.handlers[container.facts.handler].runtime.checkpoint(container.id, images, directory)
     with step("checkpoint.files", container.id):

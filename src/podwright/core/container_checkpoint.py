@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import tarfile
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
 from podwright.core import checkpoint_files
@@ -14,7 +14,7 @@ from podwright.core.ledger import Kind
 from podwright.core.runtime import Runtime
 from podwright.errors import Aborted, DeadlineExceeded, FailedPrecondition, InvalidArgument
 from podwright.ids import new_id
-from podwright.state.records import Container
+from podwright.state.records import Container, Sandbox
 from podwright.trace import step
 
 logger = logging.getLogger(__name__)
@@ -73,17 +73,19 @@ async def _checkpoint(runtime: Runtime, container: Container, location: str, wis
     number = new_id()
     staging = f"{runtime.paths.container(container.id)}/archive-{number}"
     partial = f"{location}.{number[:13]}"
-    async with container.lock, checkpointing(container):
-        check_running(container)
-        wish.check()
-        rows: list[tuple[Kind, Mapping[str, str]]] = [("checkpoint", {"path": path}) for path in (staging, partial)]
-        await runtime.store.write(*runtime.ledger.enter(container.id, *rows))
+    rows: list[tuple[Kind, Mapping[str, str]]] = [("checkpoint", {"path": path}) for path in (staging, partial)]
+    with counted(container):
         try:
-            async with frozen(runtime, container.id, {f"{staging}/{checkpoint_files.IMAGES}": container}):
-                await checkpoint_files.capture(runtime, container, staging)
-            wish.check()
+            async with container.lock:
+                check_running(container)
+                wish.check()
+                await runtime.store.write(*runtime.ledger.enter(container.id, *rows))
+                async with frozen(runtime, container.id, {f"{staging}/{checkpoint_files.IMAGES}": container}):
+                    await checkpoint_files.capture(runtime, container, staging)
+                wish.check()
+                with step("checkpoint.describe", container.id):
+                    await asyncio.to_thread(checkpoint_files.describe, runtime, container, staging)
             with step("checkpoint.archive", container.id):
-                await asyncio.to_thread(checkpoint_files.describe, runtime, container, staging)
                 await asyncio.to_thread(_archive, staging, partial)
             wish.check()
             await asyncio.to_thread(os.rename, partial, location)
@@ -91,29 +93,25 @@ async def _checkpoint(runtime: Runtime, container: Container, location: str, wis
             await runtime.ledger.release(container.id, {"checkpoint"})
 
 
-@contextlib.asynccontextmanager
-async def checkpointing(*containers: Container) -> AsyncIterator[None]:
-    """Keeps commands from being run in the containers meanwhile: criu refuses processes that come and go."""
-    for container in containers:
-        container.checkpointing = True
+@contextlib.contextmanager
+def counted(owner: Container | Sandbox) -> Iterator[None]:
+    """Says that a checkpoint is under way, whose rows in the ledger are nobody else's business."""
+    owner.checkpoints += 1
     try:
         yield
     finally:
-        for container in containers:
-            container.checkpointing = False
+        owner.checkpoints -= 1
 
 
 def check_running(container: Container) -> None:
-    """Raises FailedPrecondition unless the container runs, and is of a kind that can be checkpointed."""
+    """Raises FailedPrecondition unless the container runs, and is not on its way down."""
     if container.status.phase != "running" or container.stopping is not None:
         state = "being stopped" if container.stopping is not None else container.status.phase
         raise FailedPrecondition(f"container {container.title} is {state}: only a running one can be checkpointed")
 
 
 def _archive(directory: str, path: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
         for name in sorted(os.listdir(directory)):
             archive.add(os.path.join(directory, name), name)
-        file.flush()

@@ -25,7 +25,7 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
     container does not run or is being killed, InvalidArgument if there is no such command, DeadlineExceeded after
     `seconds`.
     """
-    exec_process.check(container)
+    await exec_process.wait_until_possible(container)
     # Not by a thread, which would take longer to wake than these small files, in memory, take to write: probes ask
     # for this all the time.
     described = exec_process.describe(runtime, container, command)

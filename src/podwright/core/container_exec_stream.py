@@ -109,7 +109,7 @@ async def start(
     Raises FailedPrecondition as exec_process.check does, Internal. A command that cannot be run is reported by
     `ExecSession.wait`.
     """
-    exec_process.check(container)
+    await exec_process.wait_until_possible(container)
     described = await asyncio.to_thread(exec_process.describe, runtime, container, command, tty=wanted.tty, size=size)
     handler = runtime.handlers[container.facts.handler]
     try:

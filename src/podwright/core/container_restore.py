@@ -116,7 +116,8 @@ async def resume(runtime: Runtime, container: Container, creation: conmon.Creati
         cgroup=await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid),
     )
     exits.watch_container(runtime, container)
-    await asyncio.to_thread(shutil.rmtree, images(runtime, container))
+    # What cannot be removed now goes with the container.
+    await asyncio.to_thread(shutil.rmtree, images(runtime, container), ignore_errors=True)
 
 
 def add_criu_config(spec: dict[str, Any], bundle: str) -> None:

@@ -24,7 +24,7 @@ async def start_container(runtime: Runtime, container: Container) -> None:
             raise FailedPrecondition(f"container {container.title} is {phase}: only a created one can be started")
         if container.sandbox.status.phase != "ready":
             raise FailedPrecondition(f"the sandbox of container {container.title} is not ready")
-        if container.checkpointing:
+        if container.sandbox.checkpoints:
             raise FailedPrecondition(f"the pod of container {container.title} is being checkpointed: try again")
         if container.facts.restores:
             handler = runtime.handlers[container.facts.handler]

@@ -76,8 +76,13 @@ def check(container: Container) -> None:
         )
     if container.stopping is not None and container.stopping.deadline <= asyncio.get_running_loop().time():
         raise FailedPrecondition(f"container {container.title} is being killed: commands need a running one")
-    if container.checkpointing:
-        raise FailedPrecondition(f"container {container.title} is being checkpointed: try again")
+
+
+async def wait_until_possible(container: Container) -> None:
+    """As check, but a container that is frozen for a checkpoint is waited for."""
+    if container.thaw is not None:
+        await container.thaw.wait()
+    check(container)
 
 
 def check_command(command: Sequence[str]) -> None:

@@ -20,19 +20,27 @@ from podwright.trace import step
 async def frozen(runtime: Runtime, owner: str, containers: Mapping[str, Container]) -> AsyncIterator[None]:
     """Freezes the containers, whose keys are the directories that criu will write to, and thaws them at the end.
 
-    `owner` has them in the ledger. Raises Internal if one does not freeze: a process of it may be in uninterruptible
-    sleep.
+    `owner` has them in the ledger. Commands for them wait meanwhile: criu refuses processes that come and go. Raises
+    Internal if one does not freeze: a process of it may be in uninterruptible sleep.
     """
     rows: list[tuple[Kind, Mapping[str, str]]] = [
         ("frozen", {"cgroup": container.status.cgroup, "images": images}) for images, container in containers.items()
     ]
     await runtime.store.write(*runtime.ledger.enter(owner, *rows))
+    thaw = asyncio.Event()
+    for container in containers.values():
+        container.thaw = thaw
     try:
         with step("checkpoint.freeze", owner):
             await all_of([asyncio.to_thread(_freeze, runtime, container) for container in containers.values()])
         yield
     finally:
-        await runtime.ledger.release(owner, {"frozen"})
+        try:
+            await runtime.ledger.release(owner, {"frozen"})
+        finally:
+            for container in containers.values():
+                container.thaw = None
+            thaw.set()
 
 
 def _freeze(runtime: Runtime, container: Container) -> None:

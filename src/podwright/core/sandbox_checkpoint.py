@@ -18,7 +18,7 @@ from podwright import __version__
 from podwright.clock import now_ns
 from podwright.core import checkpoint_files
 from podwright.core.concurrent import all_of
-from podwright.core.container_checkpoint import Wish, check_running, checkpointing, wanted
+from podwright.core.container_checkpoint import Wish, check_running, counted, wanted
 from podwright.core.freeze import frozen
 from podwright.core.ledger import Kind
 from podwright.core.runtime import Runtime
@@ -90,8 +90,9 @@ async def _checkpoint(
         for container in containers:
             await stack.enter_async_context(container.lock)
             check_running(container)
-        await stack.enter_async_context(checkpointing(*sandbox.containers.values()))
+        stack.enter_context(counted(sandbox))
         wish.check()
+        await asyncio.to_thread(_check_directory, path)  # again: another call may have written to it meanwhile
         written = [*directories, os.path.join(path, POD_DUMP), os.path.join(path, POD_OPTIONS)]
         rows: list[tuple[Kind, Mapping[str, str]]] = [("checkpoint", {"path": entry}) for entry in written]
         await runtime.store.write(*runtime.ledger.enter(sandbox.id, *rows))

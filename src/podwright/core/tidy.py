@@ -91,7 +91,7 @@ def _unfinished(runtime: Runtime) -> Iterator[tuple[str, Coroutine[Any, Any, Non
 def _cut_off_checkpoints(runtime: Runtime) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
     owners: list[Container | Sandbox] = [*runtime.index.sandboxes.values(), *runtime.index.containers.values()]
     for owner in owners:
-        if not owner.lock.locked() and _has(runtime, owner, CHECKPOINT):
+        if not owner.checkpoints and _has(runtime, owner, CHECKPOINT):
             yield f"giving up a checkpoint of {owner.title}", _release(runtime, owner, CHECKPOINT)
 
 

@@ -46,7 +46,7 @@ async def stream_container_stats(
 def _select(runtime: Runtime, wanted: v1.ContainerStatsFilter) -> list[Container]:
     return [
         container
-        for container in runtime.index.containers.values()
+        for container in runtime.index.visible_containers()
         if container.status.phase == "running"
         and (not wanted.id or container.id.startswith(wanted.id))
         and (not wanted.pod_sandbox_id or container.sandbox.id.startswith(wanted.pod_sandbox_id))

@@ -119,9 +119,7 @@ def _serialised(response: Message | bytes) -> bytes:
 @contextlib.asynccontextmanager
 async def _answering(rpc: Rpc, call: Call, context: "grpc.aio.ServicerContext[bytes, bytes]") -> AsyncIterator[None]:
     token = request_id.set(f"{next(_numbers):x}")
-    request = Request(
-        rpc.name, {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-    )
+    request = Request(rpc.name, _metadata(context) if request_listeners else {})
     for listener in request_listeners:
         listener.begin(request)
     started = time.monotonic()
@@ -146,6 +144,10 @@ async def _answering(rpc: Rpc, call: Call, context: "grpc.aio.ServicerContext[by
         outcome = "ok" if failure is None else f"{type(failure).__name__}: {failure}"
         logger.log(level, "%s (%s): %s, %.1f ms", rpc.name, call.version, outcome, request.seconds * 1000)
         request_id.reset(token)
+
+
+def _metadata(context: "grpc.aio.ServicerContext[bytes, bytes]") -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 async def _abort(context: "grpc.aio.ServicerContext[bytes, bytes]", code: Code, message: str) -> NoReturn:

@@ -36,4 +36,4 @@ async def stream_pod_sandbox_metrics(
 
 
 def _ready(runtime: Runtime) -> list[Sandbox]:
-    return [sandbox for sandbox in runtime.index.sandboxes.values() if sandbox.status.phase == "ready"]
+    return [sandbox for sandbox in runtime.index.visible_sandboxes() if sandbox.status.phase == "ready"]

@@ -44,7 +44,7 @@ async def stream_pod_sandbox_stats(
 def _select(runtime: Runtime, wanted: v1.PodSandboxStatsFilter) -> list[Sandbox]:
     return [
         sandbox
-        for sandbox in runtime.index.sandboxes.values()
+        for sandbox in runtime.index.visible_sandboxes()
         if sandbox.status.phase == "ready"
         and (not wanted.id or sandbox.id.startswith(wanted.id))
         and (not wanted.label_selector or matches_labels(sandbox.config.labels, wanted.label_selector))

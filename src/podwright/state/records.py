@@ -111,7 +111,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Sandbox:
     """A sandbox in memory. Only the index changes `status`."""
 
-    __slots__ = ("config", "containers", "facts", "fetched", "id", "listed", "lock", "status")
+    __slots__ = ("checkpoints", "config", "containers", "facts", "fetched", "id", "listed", "lock", "status")
 
     def __init__(
         self, sandbox_id: str, config: v1.PodSandboxConfig, facts: SandboxFacts, status: SandboxStatus
@@ -125,6 +125,8 @@ class Sandbox:
         """A client has been told the id. False for one that was made when its caller had left (core/operations.py)."""
         self.lock = asyncio.Lock()
         """Held by an operation that changes the sandbox."""
+        self.checkpoints = 0
+        """How many are under way."""
         self.listed: bytes | None = None
         """The sandbox as an item of ListPodSandboxResponse, serialised; None after a change."""
 
@@ -148,8 +150,8 @@ class Container:
     """A container in memory. Only the index changes `status`."""
 
     __slots__ = (
-        *("checkpointing", "config", "exited", "facts", "fetched", "id"),
-        *("listed", "lock", "sandbox", "status", "stopping"),
+        *("checkpoints", "config", "exited", "facts", "fetched", "id"),
+        *("listed", "lock", "sandbox", "status", "stopping", "thaw"),
     )
 
     def __init__(
@@ -172,8 +174,10 @@ class Container:
         self.exited = asyncio.Event()
         """Set once `exited` is visible in the status."""
         self.stopping: Stopping | None = None
-        self.checkpointing = False
-        """It, or its whole pod, is frozen, or soon will be: nothing can be started in it."""
+        self.checkpoints = 0
+        """How many are under way, frozen or not."""
+        self.thaw: asyncio.Event | None = None
+        """Set when a checkpoint lets it run on; None if it is not frozen."""
         self.listed: bytes | None = None
         """The container as an item of ListContainersResponse, serialised; None after a change."""
 
