@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from podwright.clock import now_ns
-from podwright.core.container_stats import FIRST_WALK_SECONDS
+from podwright.core.container_stats import written
 from podwright.core.runtime import Runtime
 from podwright.core.sandbox_stats import own_cgroup, read_traffic
 from podwright.cri import v1
@@ -32,8 +32,7 @@ def read_metrics(runtime: Runtime, sandboxes: Sequence[Sandbox]) -> list[v1.PodS
     """Metrics of ready sandboxes and their running containers. Blocking."""
     traffic = read_traffic(runtime, sandboxes)
     running = {s.id: [c for c in s.containers.values() if c.status.phase == "running"] for s in sandboxes}
-    written = {c.id: runtime.paths.written(c.id) for containers in running.values() for c in containers}
-    usages = runtime.stats.trees.usages(written, wait=FIRST_WALK_SECONDS)
+    usages = written(runtime, [container for containers in running.values() for container in containers])
     disk = _Disk(runtime.paths.containers)
     return [
         v1.PodSandboxMetrics(

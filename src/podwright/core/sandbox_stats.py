@@ -1,28 +1,26 @@
 """PodSandboxStats and ListPodSandboxStats: figures of ready sandboxes, with those of their containers."""
 
-import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from podwright.clock import now_ns
 from podwright.core import view
-from podwright.core.container_stats import read_stats as read_container_stats
+from podwright.core.container_stats import fill_stats, written
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
 from podwright.network.request import INTERFACE
 from podwright.oci import resources
-from podwright.state.records import Sandbox
+from podwright.state.records import Container, Sandbox
 from podwright.stats import stats_messages as fill
 from podwright.stats.network import Interface, interfaces
+from podwright.stats.trees import TreeUsage
 
 
 def read_stats(runtime: Runtime, sandboxes: Sequence[Sandbox]) -> list[v1.PodSandboxStats]:
     """Figures of ready sandboxes. Blocking. One that is stopped meanwhile has attributes, and what was still there."""
     traffic = read_traffic(runtime, sandboxes)
-    running = {s.id: [c for c in s.containers.values() if c.status.phase == "running"] for s in sandboxes}
-    figures = iter(read_container_stats(runtime, [c for containers in running.values() for c in containers]))
-    containers = {sandbox_id: list(itertools.islice(figures, len(own))) for sandbox_id, own in running.items()}
-    return [_read(runtime, sandbox, containers[sandbox.id], traffic.get(sandbox.id)) for sandbox in sandboxes]
+    usages = written(runtime, [container for sandbox in sandboxes for container in _running(sandbox)])
+    return [_read(runtime, sandbox, usages, traffic.get(sandbox.id)) for sandbox in sandboxes]
 
 
 def read_traffic(runtime: Runtime, sandboxes: Sequence[Sandbox]) -> dict[str, list[Interface]]:
@@ -44,11 +42,16 @@ def own_cgroup(runtime: Runtime, sandbox: Sandbox) -> str | None:
     return resources.parent_cgroup(parent, runtime.host.driver)
 
 
+def _running(sandbox: Sandbox) -> list[Container]:
+    return [container for container in sandbox.containers.values() if container.status.phase == "running"]
+
+
 def _read(
-    runtime: Runtime, sandbox: Sandbox, containers: Sequence[v1.ContainerStats], traffic: list[Interface] | None
+    runtime: Runtime, sandbox: Sandbox, usages: Mapping[str, TreeUsage], traffic: list[Interface] | None
 ) -> v1.PodSandboxStats:
     stats = v1.PodSandboxStats(attributes=_attributes(sandbox))
-    stats.linux.containers.extend(containers)
+    for container in _running(sandbox):
+        fill_stats(stats.linux.containers.add(), runtime, container, usages.get(container.id))
     cgroup = own_cgroup(runtime, sandbox)
     sample = runtime.stats.meters.sample(sandbox.id, cgroup) if cgroup else None
     now = now_ns()
@@ -57,7 +60,7 @@ def _read(
         fill.fill_memory(stats.linux.memory, sample, now)
         fill.fill_io(stats.linux.io, sample, now)
     else:
-        _fill_sums(stats.linux, containers, now)
+        _fill_sums(stats.linux, now)
     if traffic is not None:
         fill.fill_network(stats.linux.network, traffic, INTERFACE, now)
     cgroups = [cgroup] if cgroup else [c.status.cgroup for c in sandbox.containers.values() if c.status.cgroup]
@@ -73,8 +76,9 @@ def _attributes(sandbox: Sandbox) -> v1.PodSandboxAttributes:
     )
 
 
-def _fill_sums(stats: v1.LinuxPodSandboxStats, containers: Sequence[v1.ContainerStats], now: int) -> None:
+def _fill_sums(stats: v1.LinuxPodSandboxStats, now: int) -> None:
     """What the containers use together, where the sandbox has no cgroup of its own to read it from."""
+    containers = stats.containers
     stats.cpu.timestamp = stats.memory.timestamp = now
     cpu, memory = stats.cpu, stats.memory
     cpu.usage_core_nano_seconds.value = sum(c.cpu.usage_core_nano_seconds.value for c in containers)

@@ -1,7 +1,7 @@
 """ContainerStats, ListContainerStats and StreamContainerStats."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from podwright.core.container_stats import read_stats
 from podwright.core.runtime import Runtime
@@ -22,25 +22,25 @@ async def container_stats(
         raise FailedPrecondition(
             f"container {container.title} is {container.status.phase}: only a running one has figures"
         )
-    (stats,) = await asyncio.to_thread(read_stats, runtime, [container])
+    (stats,) = (await asyncio.to_thread(read_stats, runtime, [container])).stats
     return v1.ContainerStatsResponse(stats=stats)
 
 
-async def list_container_stats(
-    runtime: Runtime, request: v1.ListContainerStatsRequest, _call: Call
-) -> v1.ListContainerStatsResponse:
+async def list_container_stats(runtime: Runtime, request: v1.ListContainerStatsRequest, _call: Call) -> bytes:
     """Figures of all running containers that match the filter."""
-    stats = await asyncio.to_thread(read_stats, runtime, _select(runtime, request.filter))
-    return v1.ListContainerStatsResponse(stats=stats)
+    return await asyncio.to_thread(_serialised, runtime, _select(runtime, request.filter))
 
 
 async def stream_container_stats(
     runtime: Runtime, request: v1.StreamContainerStatsRequest, _call: Call
-) -> AsyncIterator[v1.StreamContainerStatsResponse]:
-    """The same in portions."""
+) -> AsyncIterator[bytes]:
+    """The same in portions. The items are framed alike: they are field 1 of both responses."""
     for portion in portions(_select(runtime, request.filter)):
-        stats = await asyncio.to_thread(read_stats, runtime, portion)
-        yield v1.StreamContainerStatsResponse(container_stats=stats)
+        yield await asyncio.to_thread(_serialised, runtime, portion)
+
+
+def _serialised(runtime: Runtime, containers: Sequence[Container]) -> bytes:
+    return read_stats(runtime, containers).SerializeToString()
 
 
 def _select(runtime: Runtime, wanted: v1.ContainerStatsFilter) -> list[Container]:

@@ -63,20 +63,20 @@ class CgroupReader:
         with self._lock:
             try:
                 return self._read_v2() if self._v2 else self._read_v1()
-            except (OSError, KeyError, ValueError):  # gone, or its controllers are
+            except (OSError, ValueError):  # gone, or its controllers are
                 return None
 
     def _read_v2(self) -> Figures:
-        memory = fields(self._text("memory.stat"))
+        memory = b"\n" + self._text("memory.stat")
         usage = int(self._text("memory"))
         swap = self._optional("swap")
         return Figures(
-            cpu_ns=int(fields(self._text("cpu"))[b"usage_usec"]) * 1000,
+            cpu_ns=_field(b"\n" + self._text("cpu"), b"\nusage_usec ") * 1000,
             memory=usage,
-            working_set=max(usage - int(memory[b"inactive_file"]), 0),
-            rss=int(memory[b"anon"]),
-            page_faults=int(memory[b"pgfault"]),
-            major_page_faults=int(memory[b"pgmajfault"]),
+            working_set=max(usage - _field(memory, b"\ninactive_file "), 0),
+            rss=_field(memory, b"\nanon "),
+            page_faults=_field(memory, b"\npgfault "),
+            major_page_faults=_field(memory, b"\npgmajfault "),
             memory_limit=_limit(self._text("memory.limit")),
             swap=int(swap) if swap else None,
             swap_limit=_limit(self._optional("swap.limit")),
@@ -84,19 +84,18 @@ class CgroupReader:
         )
 
     def _read_v1(self) -> Figures:
-        memory = fields(self._text("memory.stat"))
+        memory = b"\n" + self._text("memory.stat")
         usage = int(self._text("memory"))
         limit, with_swap = _limit(self._text("memory.limit")), _limit(self._optional("swap.limit"))
-        swap = memory.get(b"total_swap")  # there with swap accounting only
         return Figures(
             cpu_ns=int(self._text("cpu")),
             memory=usage,
-            working_set=max(usage - int(memory[b"total_inactive_file"]), 0),
-            rss=int(memory[b"total_rss"]),
-            page_faults=int(memory[b"total_pgfault"]),
-            major_page_faults=int(memory[b"total_pgmajfault"]),
+            working_set=max(usage - _field(memory, b"\ntotal_inactive_file "), 0),
+            rss=_field(memory, b"\ntotal_rss "),
+            page_faults=_field(memory, b"\ntotal_pgfault "),
+            major_page_faults=_field(memory, b"\ntotal_pgmajfault "),
             memory_limit=limit,
-            swap=int(swap) if swap else None,
+            swap=_field(memory, b"\ntotal_swap ") if b"\ntotal_swap " in memory else None,  # with swap accounting only
             swap_limit=with_swap - limit if with_swap is not None and limit is not None else None,
             **self._pressures(),
         )
@@ -156,6 +155,14 @@ def _paths_v1(cgroups: Cgroups, path: str) -> Mapping[str, str]:
 
 def _pressure_paths(directory: str) -> Mapping[str, str]:
     return {f"{what}_pressure": f"{directory}/{what}.pressure" for what in ("cpu", "memory", "io")}
+
+
+def _field(text: bytes, name: bytes) -> int:
+    """The number after `name`, which has the newline before it and the space behind. Some fields of many are wanted.
+    Raises ValueError.
+    """
+    start = text.index(name) + len(name)
+    return int(text[start : text.index(b"\n", start)])
 
 
 def fields(text: bytes) -> dict[bytes, bytes]:
