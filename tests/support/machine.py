@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parent.parent.parent
 IMAGE = Path(os.environ.get("PODWRIGHT_VM", PROJECT / "build/vm/bookworm"))
 LIBRARIES = (
     *("grpc", "google", "msgspec", "urllib3", "isal", "zstandard", "yaml", "typing_extensions"),
-    *("h11", "prometheus_client"),
+    *("h11", "websockets", "prometheus_client"),
 )
 """What Podwright needs to run; the machine's Python is of the same version as ours."""
 

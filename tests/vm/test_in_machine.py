@@ -34,7 +34,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("module", ["test_checkpoint", "test_stats", "test_metrics"])
 def test_there(work: Path, module: str) -> None:
     """All tests of the module pass; none is skipped for want of something."""
-    run = "PYTHONPATH=$PWD/src:$PWD/libraries exec python3 -m pytest -q -rs -p no:cacheprovider"
+    run = "PYTHONPATH=$PWD/src:$PWD/libraries exec python3 -m pytest -q -rs -p pytest_timeout -p no:cacheprovider"
     output = machine.run(work, f"{run} tests/cri/{module}.py", seconds=2300)
     assert " passed" in output
     assert "skipped" not in output
