@@ -107,6 +107,30 @@ def test_other_pages(observed: Pods) -> None:
     assert "podwright/core/tidy.py" in get(observed.node, "/debug/tasks")
 
 
+def test_a_pull_under_way(observed: Pods) -> None:
+    """A registry that takes its time: the page says how far the pull is, and so do the metrics."""
+    wait = (
+        "import socket, time; s = socket.create_server(('127.0.0.1', 5555)); print('up', flush=True); time.sleep(1000)"
+    )
+    image = v1.ImageSpec(image="127.0.0.1:5555/slow:1")
+    with (
+        subprocess.Popen(observed.node.enter([sys.executable, "-c", wait]), stdout=subprocess.PIPE) as registry,
+        grpc.insecure_channel(f"unix:{observed.node.socket}") as channel,
+    ):
+        assert registry.stdout
+        assert registry.stdout.readline() == b"up\n"
+        method = METHODS["PullImage"]
+        call = channel.unary_unary(method.path("v1"), method.request.SerializeToString, method.response.FromString)
+        pending = call.future(v1.PullImageRequest(image=image))
+        (pull,) = until(lambda: json.loads(get(observed.node, "/pulls")), bool)
+        assert pull["reference"] == image.image
+        assert pull["layers"] == []
+        assert value(get(observed.node, "/metrics"), "podwright_pulls_running") == 1
+        pending.cancel()
+        until(lambda: json.loads(get(observed.node, "/pulls")), lambda pulls: pulls == [])
+        registry.kill()
+
+
 def test_sigusr1_shows_what_everybody_waits_for(observed: Pods) -> None:
     sandbox = observed.run_sandbox()
     container = observed.start(sandbox)
