@@ -123,10 +123,7 @@ async def run(
                 async with asyncio.timeout(drain):
                     await collector.closed
     except (TimeoutError, asyncio.CancelledError) as error:
-        _kill(transport)
-        with contextlib.suppress(TimeoutError):  # so that nobody undoes what it still does
-            async with asyncio.timeout(1.0):
-                await asyncio.shield(collector.exited)
+        await _end(transport, collector)
         if isinstance(error, asyncio.CancelledError):
             raise
         raise DeadlineExceeded(f"{argv[0]!r} did not end within {timeout} seconds") from None
@@ -183,6 +180,14 @@ async def spawn(argv: Sequence[str], *, stdin: int, stdout: int, stderr: int, pa
     except OSError as error:
         raise Internal(f"cannot start {argv[0]!r}: {error.strerror or error}") from error
     return Running(transport, watcher.exited)
+
+
+async def _end(transport: asyncio.SubprocessTransport, collector: _Collector) -> None:
+    """Kills, and waits for the end, so that nobody undoes what is still being done."""
+    _kill(transport)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await asyncio.shield(collector.exited)
 
 
 def _kill(transport: asyncio.SubprocessTransport) -> None:
