@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # What a node needs, then what only tests need.
 NODE_PACKAGES := crun runc conmon catatonit containernetworking-plugins iproute2 iptables nftables util-linux busybox-static ca-certificates openssl
 VM_PACKAGES := debootstrap qemu-system-x86 qemu-utils e2fsprogs
-TEST_PACKAGES := procps docker-registry skopeo containerd
+TEST_PACKAGES := procps docker-registry skopeo umoci containerd
 
 .PHONY: help install packages proto lint types test unit root vm demo bench clean
 

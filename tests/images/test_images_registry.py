@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-import subprocess
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from podwright.images.service import Images
 from podwright.testing.images import file, image, index, layer
 from podwright.testing.registry import FakeRegistry
 from support.images import Shelf
+from support.pki import Authority
 
 pytestmark = [pytest.mark.root, pytest.mark.filterwarnings("ignore:Unverified HTTPS")]
 
@@ -212,9 +213,10 @@ def test_a_mirror_does_not_get_the_credentials_of_the_registry(tmp_path: Path) -
         assert registry.requests == []
 
 
-def test_a_token_service_in_the_clear_gets_no_password_of_a_registry_with_tls(tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
-    with FakeRegistry(certificate=certificate, key=key) as registry, FakeRegistry() as plain:
+def test_a_token_service_in_the_clear_gets_no_password_of_a_registry_with_tls(
+    tmp_path: Path, authority: Authority
+) -> None:
+    with secured(authority) as registry, FakeRegistry() as plain:
         name = registry.push("app", "1", BUILT)
         registry.require_token(ACCOUNT, realm=f"{plain.url}/token")
         with pytest.raises(Unauthenticated, match="in the clear"):
@@ -491,24 +493,16 @@ def test_a_wrong_hosts_file_is_named(text: str, words: str, tmp_path: Path) -> N
 # ---- TLS and proxies
 
 
-def make_certificate(directory: Path, name: str = "server", *options: str) -> tuple[str, str]:
-    """A certificate for 127.0.0.1, signed by itself; its file and its key's."""
-    certificate, key = str(directory / f"{name}.crt"), str(directory / f"{name}.key")
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    command += ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
-    subprocess.run([*command, *options], check=True, capture_output=True)
-    return certificate, key
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Whom only those trust who are told to."""
+    return Authority(tmp_path / "pki")
+
+
+def secured(authority: Authority, *, client_ca: str = "") -> FakeRegistry:
+    """A registry with TLS."""
+    certificate, key = authority.issue("server")
+    return FakeRegistry(certificate=str(certificate), key=str(key), client_ca=client_ca)
 
 
 def unverified(directory: Path, registry: FakeRegistry) -> tuple[str, ...]:
@@ -518,9 +512,8 @@ def unverified(directory: Path, registry: FakeRegistry) -> tuple[str, ...]:
     return (str(directory / "unverified"),)
 
 
-def test_certificates_are_verified(tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
-    with FakeRegistry(certificate=certificate, key=key) as registry:
+def test_certificates_are_verified(tmp_path: Path, authority: Authority) -> None:
+    with secured(authority) as registry:
         name = registry.push("app", "1", BUILT)
         shelf = mirrored(tmp_path, registry, {})
         with pytest.raises(Unavailable, match=r"^RegistryUnavailable: .*certificate verify failed"):
@@ -528,7 +521,7 @@ def test_certificates_are_verified(tmp_path: Path) -> None:
         place = tmp_path / "certs.d" / registry.host
         text = (place / "hosts.toml").read_text()
         (place / "hosts.toml").write_text(f'{text}\nca = "ca.pem"\n')
-        (place / "ca.pem").write_bytes(Path(certificate).read_bytes())
+        shutil.copy(authority.directory / "ca.crt", place / "ca.pem")
         assert shelf.pull(name).id == BUILT.id
         (place / "hosts.toml").write_text(f"{text}\nskip_verify = true\n")
         assert Shelf(tmp_path / "2", **shelf.settings).pull(name).id == BUILT.id
@@ -544,23 +537,22 @@ def test_a_registry_in_the_clear_that_should_have_tls_is_named(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", ["hosts.toml", "docker"])
-def test_client_certificates(form: str, tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
-    client, client_key = make_certificate(tmp_path, "client")
-    with FakeRegistry(certificate=certificate, key=key, client_ca=client) as registry:
+def test_client_certificates(form: str, tmp_path: Path, authority: Authority) -> None:
+    trusted = authority.directory / "ca.crt"
+    client, client_key = authority.issue("client")
+    with secured(authority, client_ca=str(trusted)) as registry:
         name = registry.push("app", "1", BUILT)
         place = tmp_path / "certs.d" / registry.host
         place.mkdir(parents=True)
         settings = {"registry_directories": (str(tmp_path / "certs.d"),)}
-        text = f'server = "{registry.url}"\nca = "{certificate}"\n'
+        text = f'server = "{registry.url}"\nca = "{trusted}"\n'
         (place / "hosts.toml").write_text(text)
         with pytest.raises(Unavailable, match=r"^RegistryUnavailable"):
             Shelf(tmp_path / "1", **settings).pull(name)
         if form == "docker":
             (place / "hosts.toml").unlink()
-            (place / "ca.crt").write_bytes(Path(certificate).read_bytes())
-            (place / "client.cert").write_bytes(Path(client).read_bytes())
-            (place / "client.key").write_bytes(Path(client_key).read_bytes())
+            for source, name_there in ((trusted, "ca.crt"), (client, "client.cert"), (client_key, "client.key")):
+                shutil.copy(source, place / name_there)
         else:
             (place / "hosts.toml").write_text(f'{text}client = [["{client}", "{client_key}"]]\n')
         assert Shelf(tmp_path / "2", **settings).pull(name).id == BUILT.id

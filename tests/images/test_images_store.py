@@ -16,7 +16,7 @@ from podwright.errors import FailedPrecondition, InvalidArgument, NotFound, Reso
 from podwright.images.model import Image
 from podwright.images.service import Images
 from podwright.kernel import libc, mounts, process
-from podwright.testing.images import directory, file, image, layer, opaque, whiteout
+from podwright.testing.images import compress, directory, file, image, layer, opaque, whiteout
 from podwright.testing.registry import FakeRegistry
 from support.images import Shelf, until
 from support.oci import privately
@@ -503,10 +503,7 @@ def test_archives_of_other_tools_are_loaded(form: str, tmp_path: Path) -> None:
         ]
         subprocess.run(command, check=True, capture_output=True)
     if compression:
-        packed = subprocess.run(
-            ["gzip" if compression == "gz" else "zstd", "-c", path], capture_output=True, check=True
-        )
-        path.write_bytes(packed.stdout)
+        path.write_bytes(compress(path.read_bytes(), "gzip" if compression == "gz" else "zstd"))
 
     async def scenario(images: Images) -> None:
         (image_id,) = await images.load(str(path), name="" if kind.startswith("docker") else "quay.io/team/app")
