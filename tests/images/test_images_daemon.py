@@ -164,6 +164,13 @@ def test_an_image_that_is_not_there_is_no_failure_but_a_name_that_is_none_is(pla
                 call(name)
 
 
+def test_a_pull_for_a_handler_that_is_none_is_refused(place: Place) -> None:
+    name = place.registry.push("app", "1", BUILT)
+    with pytest.raises(InvalidArgument, match="runtime_handler"):
+        place.cri.pull_image(v1.ImageSpec(image=name, runtime_handler="nothing"))
+    assert place.cri.pull_image(v1.ImageSpec(image=name, runtime_handler="crun")).image_ref == BUILT.id
+
+
 @pytest.mark.parametrize(("user", "uid", "name"), [
     ("", None, ""), ("0", 0, ""), ("1000:50", 1000, ""), ("www", None, "www"), ("www:www", None, "www"),
 ])  # fmt: skip

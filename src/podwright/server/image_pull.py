@@ -15,6 +15,7 @@ async def pull_image(runtime: Runtime, request: v1.PullImageRequest, _call: Call
     """Brings the image to the node and answers with its id, which is what lists and statuses call it by too."""
     if not request.image.image:
         raise InvalidArgument("image.image is empty")
+    runtime.handler(request.image.runtime_handler)  # raises; all of them run the same images
     credentials = None
     if request.HasField("auth"):
         auth = request.auth
