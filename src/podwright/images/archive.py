@@ -189,6 +189,8 @@ def _from_manifest(files: _Files, entry: Descriptor, names: tuple[str, ...], mac
         descriptor = manifest.choose(found, machine)
     else:
         raise InvalidArgument(f"indexes are nested deeper than {_DEEPEST_INDEX}")
+    if not found.is_image:
+        raise InvalidArgument(f"{entry.digest} is an artifact, not an image: it can only be pulled")
     layers = []
     for layer in found.layers:
         source = files.source(_blob_name(layer))
@@ -253,11 +255,12 @@ def _from_directory(path: str, packed: Packed, machine: Platform, name: str, con
     if not name:
         raise InvalidArgument("name: a root file system needs one to become an image")
     try:
-        document = json.loads(config) if config else {"architecture": machine.architecture, "os": machine.os}
+        given = json.loads(config or b"{}")
     except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
+        given = None
+    if not isinstance(given, dict):
         raise InvalidArgument("config: is no image configuration")
+    document = {"architecture": machine.architecture, "os": machine.os, **given}
     document["rootfs"] = {"type": "layers", "diff_ids": [packed.digest]}
     raw = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     return Found(raw, "", (_Blob(Source(path, packed.size), packed.digest),), (str(reference.parse(name)),))
@@ -276,7 +279,8 @@ async def load(found: Found, layers: Layers, unpacker: Unpacker, machine: Platfo
     names: set[str] = set()
     for text in found.names:
         name = reference.parse(text)
-        names.update(filter(None, (name.tagged(), name.digested(found.digest or name.digest) if found.digest else "")))
+        names |= {name.tagged()} if name.tagged() else set()
+        names |= {name.digested(found.digest)} if found.digest else set()
     blobs = dict(zip(config.diff_ids, found.layers, strict=True))
 
     async def obtain(key: str, diff_id: str, below: Below | None) -> None:
@@ -284,7 +288,7 @@ async def load(found: Found, layers: Layers, unpacker: Unpacker, machine: Platfo
 
     with layers.held([*config.diff_ids, *stack.chain_keys(config.diff_ids)]):
         keys = await stack.bring(layers, config.diff_ids, obtain)
-        await asyncio.shield(record(Pulled(image_id, config, found.raw_config, found.digest, keys), names))
+        await asyncio.shield(record(Pulled(image_id, found.raw_config, found.digest, keys), names))
     return image_id
 
 

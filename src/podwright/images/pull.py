@@ -33,7 +33,7 @@ from podwright.images.unpack import Below, Feed, Source, Unpacked, Unpacker
 from podwright.images.verify import verify
 from podwright.trace import step
 from podwright.wire import manifest
-from podwright.wire.manifest import Descriptor, ImageConfig, Manifest
+from podwright.wire.manifest import Descriptor, Manifest
 from podwright.wire.platform import Platform, of_machine
 from podwright.wire.reference import Reference
 
@@ -57,7 +57,6 @@ class Pulled:
     """What a pull brought; its layers are in the store."""
 
     id: str
-    config: ImageConfig
     raw_config: bytes
     digest: str
     """What the reference meant: the digest of a manifest or of an index."""
@@ -65,6 +64,22 @@ class Pulled:
     """Keys, the lowest first."""
     artifact: bool = False
     """It is no image: the configuration is its manifest."""
+
+
+Record = Callable[[Pulled], Awaitable[None]]
+"""Writes an image down whose layers are in the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """What a reference means."""
+
+    top: Document
+    """What the registry has under it: a manifest or an index."""
+    document: Document
+    """The manifest for this machine that it leads to."""
+    manifest: Manifest
+    """The same, read."""
 
 
 class Puller:
@@ -87,13 +102,7 @@ class Puller:
         finally:
             registry.close()
 
-    async def pull(
-        self,
-        reference: Reference,
-        given: Credentials | None,
-        state: PullState,
-        record: Callable[[Pulled], Awaitable[None]],
-    ) -> str:
+    async def pull(self, reference: Reference, given: Credentials | None, state: PullState, record: Record) -> str:
         """Fetches all of an image, then lets `record` write it down. Returns the image's id.
 
         Raises as Registry.blob, InvalidArgument for an image that is none, PermissionDenied with the reason
@@ -102,11 +111,10 @@ class Puller:
         registry = await Registry.find(self._http, reference, given)
         try:
             with step("image.resolve", str(reference)):
-                top, document, found = await self._manifest(registry, reference.version)
-                await self._verify(reference, top)
-            work = self._image if found.is_image else self._artifact
-            pulled = await work(registry, top, document, found, state, record)
-            return pulled.id
+                resolved = await self._resolve(registry, reference.version)
+                await self._verify(reference, resolved.top)
+            work = self._image if resolved.manifest.is_image else self._artifact
+            return await work(registry, resolved, state, record)
         finally:
             registry.close()
 
@@ -116,15 +124,8 @@ class Puller:
             settings.verifiers, settings.verifier_seconds, str(reference), document.digest, document.media_type
         )
 
-    async def _image(
-        self,
-        registry: Registry,
-        top: Document,
-        _document: Document,
-        found: Manifest,
-        state: PullState,
-        record: Callable[[Pulled], Awaitable[None]],
-    ) -> Pulled:
+    async def _image(self, registry: Registry, resolved: _Resolved, state: PullState, record: Record) -> str:
+        found = resolved.manifest
         raw = await registry.blob(found.config)
         config = manifest.parse_config(raw)
         manifest.check_platform(config, self._machine)
@@ -135,21 +136,13 @@ class Puller:
         with self._layers.held([*config.diff_ids, *stack.chain_keys(config.diff_ids)]):
             keys = await self._fetch_all(registry, config.diff_ids, found.layers, state)
             state.stage = "recording"
-            pulled = Pulled(digest_of(raw), config, raw, top.digest, keys)
+            pulled = Pulled(digest_of(raw), raw, resolved.top.digest, keys)
             await record(pulled)
-        return pulled
+        return pulled.id
 
-    async def _artifact(
-        self,
-        registry: Registry,
-        top: Document,
-        document: Document,
-        found: Manifest,
-        state: PullState,
-        record: Callable[[Pulled], Awaitable[None]],
-    ) -> Pulled:
-        key = artifact.key(document.digest)
-        files = artifact.files(found.layers)
+    async def _artifact(self, registry: Registry, resolved: _Resolved, state: PullState, record: Record) -> str:
+        raw, key = resolved.document.body, artifact.key(resolved.document.digest)
+        files = artifact.files(resolved.manifest.layers)
         states = {blob.digest: LayerState(blob) for blob in files.values()}
         state.layers, state.stage = list(states.values()), "fetching"
 
@@ -160,9 +153,9 @@ class Puller:
             with step("image.fetch", state.reference):
                 await self._obtain(key, make)
             state.stage = "recording"
-            pulled = Pulled(digest_of(document.body), ImageConfig(), document.body, top.digest, (key,), artifact=True)
+            pulled = Pulled(digest_of(raw), raw, resolved.top.digest, (key,), artifact=True)
             await record(pulled)
-        return pulled
+        return pulled.id
 
     async def _fetch_all(
         self, registry: Registry, diff_ids: Sequence[str], descriptors: Sequence[Descriptor], state: PullState
@@ -177,13 +170,12 @@ class Puller:
         with step("image.fetch", state.reference):
             return await stack.bring(self._layers, diff_ids, obtain)
 
-    async def _manifest(self, registry: Registry, version: str) -> tuple[Document, Document, Manifest]:
-        """What the reference means, and the manifest for this machine that it leads to, as it came and read."""
+    async def _resolve(self, registry: Registry, version: str) -> _Resolved:
         top = document = await registry.manifest(version)
         for _ in range(_DEEPEST_INDEX):
             found = manifest.parse(document.body, document.media_type)
             if isinstance(found, Manifest):
-                return top, document, found
+                return _Resolved(top, document, found)
             document = await registry.manifest(manifest.choose(found, self._machine).digest)
         raise InvalidArgument(f"image {str(registry.reference)!r}: indexes are nested deeper than {_DEEPEST_INDEX}")
 

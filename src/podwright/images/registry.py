@@ -65,6 +65,7 @@ class Http:
         loop = asyncio.get_running_loop()
         settings = self.settings
         running = asyncio.ensure_future(_in_thread(fetch.run))
+        running.add_done_callback(lambda done: done.cancelled() or done.exception())  # we may be cancelled just then
         began = since = loop.time()
         mark = 0
         # Redirects, a token and the errors of either: a few answers, each of which may trickle.
@@ -74,10 +75,10 @@ class Http:
                 await asyncio.wait({running}, timeout=min(1.0, settings.stall_seconds / 4))
                 now = loop.time()
                 if not fetch.answered:
-                    if now - began > patience and not running.done():
+                    if now - began > patience:
                         raise Transient(f"{fetch}: no answer in {patience:.0f} s")
                     since = now
-                elif fetch.received - mark >= settings.stall_rate * (now - since) or running.done():
+                elif fetch.received - mark >= settings.stall_rate * (now - since):
                     mark, since = fetch.received, now
                 elif now - since >= settings.stall_seconds:
                     fetch.give_up(f"it stalls: {fetch.received - mark} bytes in {now - since:.0f} s")

@@ -92,11 +92,9 @@ class Images:
             else:
                 logger.warning("image %s has lost layers: it is dropped", image_id)
                 lost.append(image_id)
-        self._names = {
-            str(name): str(image_id) for name, image_id in self._store.read("SELECT name, image FROM image_name")
-        }
+        names = self._store.read("SELECT name, image FROM image_name")
+        self._names = {str(name): str(image_id) for name, image_id in names if image_id in self._records}
         for image_id in lost:
-            self._names = {name: owner for name, owner in self._names.items() if owner != image_id}
             await self._store.write(*_forget(image_id))
         for image_id in self._records:
             self._show(image_id)
