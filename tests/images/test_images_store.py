@@ -314,6 +314,16 @@ def test_an_image_that_has_lost_a_layer_is_dropped_and_can_be_pulled_again(tmp_p
         assert "d/two" in shelf.tree(shelf.pull(two))
 
 
+def test_the_store_can_be_moved(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    with FakeRegistry() as registry:
+        found = shelf.pull(registry.push("app", "1", TWO))
+    shelf.root.rename(tmp_path / "elsewhere")
+    shelf.root = tmp_path / "elsewhere"
+    assert shelf.run(found_by(found.id)) == found
+    assert "d/two" in shelf.tree(found)
+
+
 def pretend_power_loss(shelf: Shelf) -> None:
     """Another boot, and no end of the daemon before it."""
     with sqlite3.connect(shelf.directory / "state.db") as database:
