@@ -324,6 +324,13 @@ def manifest_without_config() -> Built:
     return replace(built, body=json.dumps(document).encode())
 
 
+def lying(by: int) -> Built:
+    """An image with a wrong size of its layer."""
+    one = layer(file("x"))
+    described = one.descriptor()
+    return image(one, layers=[{**described, "size": described["size"] + by}])
+
+
 DOCUMENTS: dict[str, tuple[Callable[[], Built], Refused]] = {
     "more diff IDs than layers": (
         lambda: image(layer(file("x")), diff_ids=[digest_of(b"1"), digest_of(b"2")]),
@@ -342,6 +349,8 @@ DOCUMENTS: dict[str, tuple[Callable[[], Built], Refused]] = {
         lambda: image(layer(file("x")), layers=[{"mediaType": "x", "digest": digest_of(b""), "size": -1}]),
         Refused("size"),
     ),
+    "a layer that is larger than it says": (lambda: lying(-1), Refused("bytes, not", FailedPrecondition)),
+    "a layer that is smaller than it says": (lambda: lying(1 << 50), Refused("bytes, not", FailedPrecondition)),
     "a digest of an unknown kind": (
         lambda: image(layer(file("x")), layers=[{"mediaType": "x", "digest": "md5:abc", "size": 1}]),
         Refused("digest"),
