@@ -242,14 +242,20 @@ class Layers:
 
     @contextlib.contextmanager
     def blob(self, name: str) -> Iterator[str]:
-        """The file for a blob that is being fetched; whoever asks removes it when it is used up."""
+        """The file for a blob that is being fetched; whoever asks removes it when it is used up. One that has got
+        nothing goes by itself.
+        """
+        path = os.path.join(self.partial, name)
         self._fetching[name] += 1
         try:
-            yield os.path.join(self.partial, name)
+            yield path
         finally:
             self._fetching[name] -= 1
             if not self._fetching[name]:
                 del self._fetching[name]
+                with contextlib.suppress(FileNotFoundError):
+                    if os.stat(path).st_blocks == 0:
+                        os.unlink(path)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[str]:
