@@ -33,7 +33,8 @@ _QUEUED_PIECES = 8
 _MEMORY = 1 << 30
 _OPEN_FILES = 1024
 _CPU_SECONDS = 3600
-_NICE = 10
+_NICE = 5
+"""Less than the daemon, whose answers are waited for."""
 _MOST_IMPLICIT = 1 << 20
 """Bytes of the names of implicit directories that are reported; a layer with more is taken to need those below it."""
 _FAULTS_OF_THE_LAYER = frozenset(
