@@ -2,11 +2,12 @@
 
 import asyncio
 import email.utils
+import json
 import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,17 @@ def test_pieces_are_fetched_by_several_connections_at_once(tmp_path: Path) -> No
         Shelf(tmp_path, piece=PIECE).pull(name)
         assert registry.asked("GET", f"/blobs/{BIG}") > 4
         assert time.monotonic() - began < SIZE / 400_000
+
+
+def test_a_size_of_many_pieces_costs_nothing(tmp_path: Path) -> None:
+    lying = json.loads(BUILT.body)
+    lying["layers"][0]["size"] = 1 << 39
+    with FakeRegistry() as registry:
+        name = registry.push("app", "1", replace(BUILT, body=json.dumps(lying).encode()))
+        began = time.process_time()
+        with pytest.raises(FailedPrecondition, match="bytes, not"):
+            Shelf(tmp_path, piece=1 << 10).pull(name)
+        assert time.process_time() - began < 5
 
 
 def test_callers_of_one_image_share_the_work_and_its_result(tmp_path: Path) -> None:

@@ -350,7 +350,8 @@ DOCUMENTS: dict[str, tuple[Callable[[], Built], Refused]] = {
         Refused("size"),
     ),
     "a layer that is larger than it says": (lambda: lying(-1), Refused("bytes, not", FailedPrecondition)),
-    "a layer that is smaller than it says": (lambda: lying(1 << 50), Refused("bytes, not", FailedPrecondition)),
+    "a layer that is smaller than it says": (lambda: lying(1), Refused("bytes, not", FailedPrecondition)),
+    "a layer that says that it is immense": (lambda: lying(1 << 60), Refused("more than allowed")),
     "a digest of an unknown kind": (
         lambda: image(layer(file("x")), layers=[{"mediaType": "x", "digest": "md5:abc", "size": 1}]),
         Refused("digest"),

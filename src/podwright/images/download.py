@@ -50,7 +50,8 @@ class Download:
         self.resumed = 0
         """Bytes that were there at the beginning."""
         self.sources: set[Host] = set()
-        self._pieces: deque[tuple[int, int]] = deque()
+        self._holes: deque[tuple[int, int]] = deque()
+        """What nobody fetches yet, in order."""
         self._ranged = asyncio.Event()
 
     def prepare(self) -> None:
@@ -65,7 +66,8 @@ class Download:
             os.close(fd)
         position = 0
         for start, end in [*parts, (size, size)]:
-            self._pieces.extend(_split(position, start, self._settings.piece))
+            if start > position:
+                self._holes.append((position, start))
             position = max(position, end)
         for start, end in parts:
             self.arrived(start, end)
@@ -97,7 +99,7 @@ class Download:
             await self._run(liars)
 
     async def _run(self, liars: Collection[Host]) -> None:
-        helpers = min(self._settings.connections_per_layer, len(self._pieces)) - 1
+        helpers = min(self._settings.connections_per_layer, self._pieces_left()) - 1
         async with together() as group:
             group.create_task(self._work(liars))
             if helpers > 0:
@@ -106,14 +108,14 @@ class Download:
     async def _help(self, number: int, liars: Collection[Host], group: asyncio.TaskGroup) -> None:
         """More connections, once the first has shown that the host answers to ranges."""
         await self._ranged.wait()
-        for _ in range(min(number, len(self._pieces))):
+        for _ in range(min(number, self._pieces_left())):
             group.create_task(self._work(liars))
 
     async def _work(self, liars: Collection[Host]) -> None:
         """Fetches one piece after the other until there is none."""
         turns = self.registry.turns(liars)
-        while self._pieces:
-            piece = _Piece(self, *self._pieces.popleft(), asyncio.get_running_loop())
+        while self._holes:
+            piece = _Piece(self, *self._take(), asyncio.get_running_loop())
             await self.registry.try_hosts(turns, self.descriptor.digest, functools.partial(self._fetch, turns, piece))
         self._ranged.set()
 
@@ -131,8 +133,20 @@ class Download:
     def answered(self, *, ranged: bool) -> None:
         """What the first answer shows: whether there can be pieces. On the event loop."""
         if not ranged:
-            self._pieces.clear()
+            self._holes.clear()
         self._ranged.set()
+
+    def _take(self) -> tuple[int, int]:
+        """The next piece. Two thirds of one are not worth a request of their own."""
+        piece = self._settings.piece
+        start, end = self._holes.popleft()
+        if end - start > piece + piece * 2 // 3:
+            self._holes.appendleft((start + piece, end))
+            end = start + piece
+        return start, end
+
+    def _pieces_left(self) -> int:
+        return sum(max(1, (end - start) // self._settings.piece) for start, end in self._holes)
 
 
 class _Piece:
@@ -187,15 +201,6 @@ class _Piece:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _split(start: int, end: int, piece: int) -> list[tuple[int, int]]:
-    """Pieces of a part that is missing; two thirds of a piece are not worth a request of their own."""
-    pieces = []
-    while end - start > piece + piece * 2 // 3:
-        pieces.append((start, start + piece))
-        start += piece
-    return [*pieces, (start, end)] if end > start else pieces
 
 
 def _parts(fd: int, size: int) -> list[tuple[int, int]]:

@@ -113,6 +113,7 @@ class Puller:
             with step("image.resolve", str(reference)):
                 resolved = await self._resolve(registry, reference.version)
                 await self._verify(reference, resolved.top)
+            self._check_sizes(resolved.manifest)
             work = self._image if resolved.manifest.is_image else self._artifact
             return await work(registry, resolved, state, record)
         finally:
@@ -123,6 +124,11 @@ class Puller:
         await verify(
             settings.verifiers, settings.verifier_seconds, str(reference), document.digest, document.media_type
         )
+
+    def _check_sizes(self, found: Manifest) -> None:
+        for blob in found.layers:
+            if blob.size > self._settings.largest_layer:
+                raise InvalidArgument(f"blob {blob.digest} has {blob.size} bytes, more than allowed")
 
     async def _image(self, registry: Registry, resolved: _Resolved, state: PullState, record: Record) -> str:
         found = resolved.manifest

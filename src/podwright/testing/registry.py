@@ -68,6 +68,8 @@ class Fault:
     """"ignored": answers with all; "shifted": answers with other bytes than those asked for; "refused": with 416."""
     length: int | None = None
     """Says that the body has so many bytes."""
+    gate: threading.Event = field(default_factory=threading.Event)
+    """What a stall waits for."""
 
     def matches(self, method: str, path: str) -> bool:
         """Whether it is this one's turn; counts."""
@@ -169,8 +171,10 @@ class FakeRegistry:
         length: int | None = None,
     ) -> None:
         """Lets something go wrong; see Fault. Of several that match the one told last is taken."""
-        added = Fault(path, times, after, method, status, headers or {}, cut, stall, rate, body, ranges, length)
         with self._lock:
+            added = Fault(
+                path, times, after, method, status, headers or {}, cut, stall, rate, body, ranges, length, self._wake
+            )
             self._faults.insert(0, added)
 
     def behave(self) -> None:
@@ -180,9 +184,10 @@ class FakeRegistry:
         self.go_on()
 
     def go_on(self) -> None:
-        """What stalls goes on."""
-        self._wake.set()
-        self._wake = threading.Event()
+        """What stalls goes on, and what was told so far to stall and has not begun to will not."""
+        with self._lock:
+            self._wake.set()
+            self._wake = threading.Event()
 
     def require_basic(self, accounts: Mapping[str, str]) -> None:
         """Wants a user name and a password with each request."""
@@ -274,10 +279,6 @@ class FakeRegistry:
         key = "access_token" if request.method == "POST" else "token"
         handler.reply(200, json.dumps({key: token, "expires_in": 60}).encode(), {"Content-Type": "application/json"})
 
-    def wait(self) -> None:
-        """Until `go_on`, or the end."""
-        self._wake.wait()
-
 
 def _ranged(asked: str, body: bytes, headers: Mapping[str, str], fault: Fault) -> tuple[int, bytes, Mapping[str, str]]:
     match = _RANGE.fullmatch(asked)
@@ -359,7 +360,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             piece = body[start : start + step]
             if waits is not None and start + len(piece) > waits:
                 self.wfile.write(piece[: max(0, waits - start)])
-                self.server.registry.wait()
+                fault.gate.wait()
                 piece, waits = piece[max(0, waits - start) :], None
             self.wfile.write(piece)
             self.server.registry.bytes_sent += len(piece)
