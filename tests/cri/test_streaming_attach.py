@@ -5,27 +5,16 @@ from typing import Any
 
 import pytest
 
-from podwright.client.streaming import Command
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.wire.remote_command import Outcome
 from support.cri import Pods, until
-from support.streaming import Streams, on
+from support.streaming import Streams, on, read_until
 
 pytestmark = pytest.mark.root
 
 OVER = ["spdy:channel.k8s.io", "spdy:v4.channel.k8s.io", "", "v4.base64.channel.k8s.io", "v5.channel.k8s.io"]
 BEST = ["spdy:v4.channel.k8s.io", "v5.channel.k8s.io"]
-
-
-async def read_until(command: Command, text: bytes) -> bytes:
-    """Output up to where `text` has come."""
-    output = b""
-    while text not in output:
-        data = await command.stdout.read()
-        assert data, f"it ended after {output!r}"
-        output += data
-    return output
 
 
 def started(pods: Pods, script: str, handler: str = "", **fields: Any) -> str:

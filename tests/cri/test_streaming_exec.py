@@ -13,7 +13,7 @@ from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.wire.remote_command import Outcome
 from support.cri import Pods, until
-from support.streaming import Streams, connect, on
+from support.streaming import Streams, connect, on, read_until
 
 pytestmark = pytest.mark.root
 
@@ -28,16 +28,6 @@ async def finished(command: Command) -> tuple[bytes, bytes, Outcome]:
     """What it has written, and how it ended."""
     stdout, stderr = await asyncio.gather(command.stdout.read_all(), command.stderr.read_all())
     return stdout, stderr, await command.outcome()
-
-
-async def read_until(command: Command, text: bytes) -> bytes:
-    """Output up to where `text` has come."""
-    output = b""
-    while text not in output:
-        data = await command.stdout.read()
-        assert data, f"it ended after {output!r}"
-        output += data
-    return output
 
 
 @pytest.mark.parametrize("over", SPDY + WEBSOCKET + BASE64)
@@ -298,8 +288,8 @@ def test_commands_die_with_their_container(pods: Pods, handler: str, *, tty: boo
 
 
 def test_commands_may_run_while_a_container_is_asked_to_stop_but_not_when_it_is_killed(pods: Pods) -> None:
-    script = "trap 'echo stopping' TERM; while :; do sleep 0.1; done"
-    container = pods.start(pods.run_sandbox(), script)
+    container = pods.start(pods.run_sandbox(), "trap 'echo stopping' TERM; echo ready; while :; do sleep 0.1; done")
+    pods.says(container, "ready")
 
     async def test(streams: Streams) -> None:
         stopping = asyncio.create_task(streams.cri.stop_container(container, timeout=3))

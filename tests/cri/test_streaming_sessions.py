@@ -79,14 +79,13 @@ def test_two_hundred_sessions_at_once(pods: Pods) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("over", BEST)
-def test_a_gibibyte_each_way(pods: Pods, over: str) -> None:
+def test_a_gibibyte_each_way(pods: Pods) -> None:
     container = pods.start(pods.run_sandbox())
     piece = hashlib.sha256(b"seed").digest() * (1 << 15)  # 1 MiB
     before = reset_memory(pods)
 
     async def test(streams: Streams) -> None:
-        async with await streams.exec(container, "cat", stdin=True, over=over) as command:
+        async with await streams.exec(container, "cat", stdin=True, over="spdy:v4.channel.k8s.io") as command:
             sent, received, size = hashlib.md5(), hashlib.md5(), 0
 
             async def send() -> None:

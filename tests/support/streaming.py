@@ -55,6 +55,16 @@ async def connect(url: str, *, stdin: bool = False, tty: bool = False, over: str
     return over_websocket(await to_websocket(url, [over]), wanted, tty=tty)
 
 
+async def read_until(command: Command, text: bytes) -> bytes:
+    """Output up to where `text` has come."""
+    output = bytearray()
+    while text not in output[-(64 << 10) :]:
+        data = await command.stdout.read()
+        assert data, f"it ended after {bytes(output[-1000:])!r}"
+        output += data
+    return bytes(output)
+
+
 def on(node: Node, test: Callable[[Streams], Coroutine[Any, Any, T]], *, seconds: float = 60) -> T:
     """Runs the test in the network namespace of the node, where its streaming server listens."""
 

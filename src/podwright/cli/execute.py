@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 
 from podwright.cli.connection import connect
@@ -10,6 +11,9 @@ from podwright.cli.inventory import Container, Inventory, Pod
 from podwright.client import Client
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, Internal, InvalidArgument, Unimplemented
+
+EXIT_SECONDS = 2.0
+"""How long a runtime may take to notice that a container whose streams have ended has exited."""
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -51,8 +55,19 @@ def attach(options: argparse.Namespace) -> int:
 
         if _converse(ask, stdin=stdin, tty=tty, detachable=True) is None:
             return 0
-        status = cri.container_status(container.id).status
-    return status.exit_code & 0xFF if status.state == v1.CONTAINER_EXITED else 0
+        return _exit_status(cri, container.id)
+
+
+def _exit_status(cri: Client, container_id: str) -> int:
+    """The exit status of a container whose streams have ended, or 0 if it runs on all the same."""
+    deadline = time.monotonic() + EXIT_SECONDS
+    while True:
+        status = cri.container_status(container_id).status
+        if status.state == v1.CONTAINER_EXITED:
+            return status.exit_code & 0xFF
+        if time.monotonic() > deadline:
+            return 0
+        time.sleep(0.05)
 
 
 def _converse(ask: Callable[[], str], *, stdin: bool, tty: bool, detachable: bool = False) -> int | None:

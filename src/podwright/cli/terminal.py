@@ -20,29 +20,33 @@ DETACH_KEYS = b"\x10\x11"
 
 async def read_chunks(number: int) -> AsyncIterator[bytes]:
     """What comes from a terminal, a pipe or a file, as it comes."""
+    while True:
+        await _readable(number)
+        try:
+            data = os.read(number, READ_SIZE)
+        except OSError:  # EIO: the terminal is gone
+            return
+        if not data:
+            return
+        yield data
+
+
+async def _readable(number: int) -> None:
     loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
     try:
-        loop.add_reader(number, readable.set)
+        loop.add_reader(number, wake)
     except PermissionError:  # a file is always readable, and epoll will not have it
-        watched = False
-    else:
-        watched = True
+        return
     try:
-        while True:
-            if watched:
-                await readable.wait()
-                readable.clear()
-            try:
-                data = os.read(number, READ_SIZE)
-            except OSError:  # EIO: the terminal is gone
-                return
-            if not data:
-                return
-            yield data
+        await waiter
     finally:
-        if watched:
-            loop.remove_reader(number)
+        loop.remove_reader(number)
 
 
 async def write_all(number: int, data: bytes) -> None:
@@ -63,7 +67,7 @@ def raw_mode(number: int) -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(number)
-    tty.setraw(number)
+    tty.setraw(number, termios.TCSADRAIN)  # what has been typed already is kept
     try:
         yield
     finally:
