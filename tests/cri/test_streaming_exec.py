@@ -349,3 +349,13 @@ def test_user_and_environment_are_the_containers(pods: Pods) -> None:
             assert (await finished(command))[0] == b"xterm\r\n"
 
     on(pods.node, test)
+
+
+def test_children_that_never_stop_writing_are_not_listened_to(pods: Pods) -> None:
+    container = pods.start(pods.run_sandbox())
+
+    async def test(streams: Streams) -> None:
+        async with await streams.exec(container, "sh", "-c", "(while :; do echo more; done) & exit 3") as command:
+            assert (await finished(command))[2] == Outcome(3)
+
+    on(pods.node, test, seconds=20)

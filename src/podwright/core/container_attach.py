@@ -90,10 +90,15 @@ def _leave_behind(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
 
     def discard() -> None:
-        with contextlib.suppress(BlockingIOError):
-            if not connection.recv(packets.LARGEST_OUTPUT):
-                loop.remove_reader(connection)
-                connection.close()
+        try:
+            if connection.recv(packets.LARGEST_OUTPUT):
+                return
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            pass
+        loop.remove_reader(connection)
+        connection.close()
 
     connection.setblocking(False)
     loop.add_reader(connection, discard)

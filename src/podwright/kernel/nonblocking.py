@@ -9,6 +9,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import struct
+import termios
 
 READ_SIZE = 256 << 10
 
@@ -22,7 +24,7 @@ class Fd:
         self._loop = asyncio.get_running_loop()
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
-        self._ending = False
+        self._left: int | None = None
 
     def fileno(self) -> int:
         """The number; -1 after `close`."""
@@ -30,25 +32,40 @@ class Fd:
 
     async def read(self, size: int = READ_SIZE) -> bytes:
         """The next bytes, b"" at the end: nobody is left who could write, or `close` was called. Raises OSError."""
-        while self._number >= 0:
-            try:
-                return os.read(self._number, size)
-            except BlockingIOError:
-                if self._ending:
-                    return b""
-            except OSError as error:
-                if error.errno == errno.EIO:  # a terminal that nobody has open any more
-                    return b""
-                raise
-            self._reader = self._loop.create_future()
-            self._loop.add_reader(self._number, _wake, self._reader)
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-                if self._number >= 0:
-                    self._loop.remove_reader(self._number)
+        while self._number >= 0 and self._left != 0:
+            data = self._read_now(size)
+            if data is not None:
+                return data
+            if self._left is not None:
+                break
+            await self._readable()
         return b""
+
+    def _read_now(self, size: int) -> bytes | None:
+        """None if there is nothing yet."""
+        if self._left is not None:
+            size = min(size, self._left)
+        try:
+            data = os.read(self._number, size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno == errno.EIO:  # a terminal that nobody has open any more
+                return b""
+            raise
+        if self._left is not None:
+            self._left -= len(data)
+        return data
+
+    async def _readable(self) -> None:
+        self._reader = self._loop.create_future()
+        self._loop.add_reader(self._number, _wake, self._reader)
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+            if self._number >= 0:
+                self._loop.remove_reader(self._number)
 
     async def write(self, data: bytes) -> None:
         """Writes all of it. Raises BrokenPipeError when nobody reads, or after `close`."""
@@ -76,11 +93,13 @@ class Fd:
                 self._loop.remove_writer(self._number)
 
     def end_soon(self, seconds: float) -> None:
-        """After these seconds `read` no longer waits for more: it gives what is there and then the end."""
+        """After these seconds `read` gives what is there then, and then the end, whoever goes on writing."""
         self._loop.call_later(seconds, self._end)
 
     def _end(self) -> None:
-        self._ending = True
+        if self._number < 0:
+            return
+        (self._left,) = struct.unpack("i", fcntl.ioctl(self._number, termios.FIONREAD, b"\0" * 4))
         if self._reader is not None:
             _wake(self._reader)
 

@@ -91,7 +91,12 @@ class PortForward:
     def _start(self, port: int, data: Stream, error: Stream, *, greet: bool = False) -> None:
         task = asyncio.create_task(self._forward(port, data, error, greet=greet))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("forwarding a port failed", exc_info=task.exception())
 
     async def _forward(self, port: int, data: Stream, error: Stream, *, greet: bool) -> None:
         try:
@@ -108,7 +113,7 @@ class PortForward:
                     await _copy_both_ways(connection, data)
             for stream in (data, error):
                 stream.finish()
-        except Disconnected as gone:
+        except OSError as gone:  # Disconnected, mostly
             logger.debug("port %d of sandbox %s: %s", port, self._sandbox.title, gone)
             for stream in (data, error):
                 stream.reset()

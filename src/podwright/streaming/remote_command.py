@@ -84,7 +84,9 @@ class RemoteCommand:
                 outcome = await _exec(self._runtime, self._request, self)
             else:
                 outcome = await _attach(self._runtime, self._request, self)
-        except PodwrightError as error:
+        except Disconnected:
+            raise
+        except (PodwrightError, OSError) as error:
             logger.info("%s %s: %s", doing, self._request.container.title, error)
             outcome = Outcome(None, f"{doing}: {error}")
         await self.channels[Channel.ERROR].write(remote_command.outcome_to_bytes(outcome, self._protocol))
@@ -159,13 +161,15 @@ class _Tasks:
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                logger.error("copying a stream failed", exc_info=result)
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
-    except Disconnected as error:
+    except OSError as error:  # Disconnected, mostly
         logger.debug("a stream ended: %s", error)
 
 
