@@ -115,8 +115,10 @@ def test_control_keys_reach_the_terminals_processes(pods: Pods, handler: str) ->
 
     async def test(streams: Streams) -> None:
         async with await streams.exec(container, "sh", stdin=True, tty=True) as command:
-            await command.send(b"echo $((40+2)); sleep 1000\n")
-            await read_until(command, b"42\r\n")
+            await command.send(b"sleep 7654\n")
+            await asyncio.to_thread(
+                until, lambda: pods.exec(container, "ps -o args"), lambda text: "\nsleep 7654" in text
+            )
             await command.send(b"\x03")
             await command.send(b"echo still $((40+3)); exit\n")
             await read_until(command, b"still 43\r\n")
