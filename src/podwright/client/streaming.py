@@ -27,6 +27,9 @@ from podwright.wire.remote_command import Channel, Outcome, Size
 Ask = Callable[[], Awaitable[str]]
 """Makes the RPC and gives the URL in its answer."""
 
+WORDS_SECONDS = 0.2
+"""How long the reason may come after the end of a forwarded connection on which nothing has come."""
+
 _SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 _WEBSOCKET_PROTOCOLS = ("v5.channel.k8s.io",)
 
@@ -240,6 +243,7 @@ class ForwardedConnection:
     def __init__(self, data: Stream, error: Stream) -> None:
         self._data = data
         self._error = error
+        self._received = False
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises Unavailable with the runtime's words if the port cannot be reached."""
@@ -249,11 +253,19 @@ class ForwardedConnection:
         except Disconnected as error:
             data, failure = b"", f"the connection was lost: {error}"
         if not data:
-            # Servers say what is wrong before they end the data.
-            failure = self._error.read_now().decode(errors="replace") or failure
+            failure = await self._words() or failure
+        self._received = self._received or bool(data)
         if failure:
             raise Unavailable(failure)
         return data
+
+    async def _words(self) -> str:
+        """What the runtime has to say. Some end the data before they say why there is none."""
+        if not self._received:
+            with contextlib.suppress(TimeoutError, Disconnected):
+                async with asyncio.timeout(WORDS_SECONDS):
+                    return (await self._error.read()).decode(errors="replace")
+        return self._error.read_now().decode(errors="replace")
 
     async def send(self, data: bytes) -> None:
         """Raises BrokenPipeError if the other side takes no more."""

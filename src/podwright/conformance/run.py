@@ -18,6 +18,7 @@ from podwright.conformance import (  # noqa: F401
     node,
     sandboxes,
     security,
+    streams,
 )
 from podwright.conformance.bench import bench
 from podwright.conformance.checks import CHECKS, Check, Failed, Skipped

@@ -31,6 +31,19 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP
 _TCP_ESTABLISHED = 1  # include/net/tcp_states.h
 
 
+def half_close(transport: asyncio.Transport) -> None:
+    """Sends no more but goes on reading, where that is possible: closing a socket with unread input makes the kernel
+    throw away what is on its way to the peer.
+    """
+    if not transport.can_write_eof():  # TLS
+        transport.close()
+        return
+    try:
+        transport.write_eof()
+    except OSError:  # ENOTCONN: the peer has gone already
+        transport.abort()
+
+
 class Disconnected(ConnectionError):
     """The peer has left, or has reset the stream."""
 
@@ -188,11 +201,7 @@ class Connection(asyncio.Protocol):
             self._transport.set_write_buffer_limits(high=1, low=0)  # "writable" now means that all is sent
             async with asyncio.timeout(self._idle_seconds):
                 await self._sendable.wait()
-            # Closing with unread input would make the kernel throw away what is on its way to the peer.
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
-            else:
-                self._transport.close()
+            half_close(self._transport)
             async with asyncio.timeout(LINGER_SECONDS):
                 await self._gone.wait()
         except TimeoutError:

@@ -7,6 +7,8 @@ from http import HTTPStatus
 
 import h11
 
+from podwright.multiplex.connection import half_close
+
 HEAD_SECONDS = 10.0
 LARGEST_HEAD = 32 << 10
 LINGER_SECONDS = 2.0
@@ -91,14 +93,9 @@ class HeadReader(asyncio.Protocol):
         self._received(self, Request(event.method.decode("latin-1"), path, headers), self._http.trailing_data[0])
 
     def refuse(self, refused: Refused) -> None:
-        """Answers, and ends the connection when the client has done so; until then what it sends is dropped, since
-        the kernel would take the answer back with it.
-        """
+        """Answers, and ends the connection when the client has done so; until then what it sends is dropped."""
         self._done = True
         self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
         self.transport.write(refusal(refused))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
+        half_close(self.transport)
