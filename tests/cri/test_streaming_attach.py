@@ -83,6 +83,8 @@ def test_a_terminal(pods: Pods, handler: str) -> None:
         pods, "trap 'stty size' WINCH; echo ready; while :; do sleep 0.1; done", handler, stdin=True, tty=True
     )
 
+    pods.says(container, "ready")
+
     async def test(streams: Streams) -> None:
         async with await streams.attach(container, stdin=True, tty=True) as command:
             await command.resize(width=132, height=43)
