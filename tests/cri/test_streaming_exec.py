@@ -12,7 +12,7 @@ from podwright.client.streaming import Command
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.wire.remote_command import Outcome
-from support.cri import Pods, until
+from support.cri import Pods, secured, until
 from support.streaming import Streams, connect, on, read_until
 
 pytestmark = pytest.mark.root
@@ -361,3 +361,36 @@ def test_children_that_never_stop_writing_are_not_listened_to(pods: Pods) -> Non
             assert (await finished(command))[2] == Outcome(3)
 
     on(pods.node, test, seconds=20)
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_streams_can_be_opened_anew_by_whoever_the_container_runs_as(pods: Pods, *, tty: bool) -> None:
+    script = "echo out > /dev/stdout; read line < /dev/stdin; echo got $line"
+    mapping = [v1.IDMapping(host_id=200000, container_id=0, length=65536)]
+    mapped = v1.NamespaceOption(
+        pid=v1.CONTAINER, userns_options=v1.UserNamespace(mode=v1.POD, uids=mapping, gids=mapping)
+    )
+    sandbox = v1.LinuxSandboxSecurityContext(namespace_options=mapped)
+    containers = [
+        pods.start(
+            pods.run_sandbox(pods.sandbox_config(linux=v1.LinuxPodSandboxConfig(security_context=sandbox)), "crun"),
+            pods.container_config(linux=secured(namespace_options=mapped)),
+        ),
+        *(
+            pods.start(
+                pods.run_sandbox(handler=handler),
+                pods.container_config(linux=secured(run_as_user=v1.Int64Value(value=1000))),
+            )
+            for handler in HANDLERS
+        ),
+    ]
+
+    async def test(streams: Streams) -> None:
+        for container in containers:
+            async with await streams.exec(container, "sh", "-c", script, stdin=True, tty=tty) as command:
+                await command.send(b"hey\n")
+                stdout, stderr, outcome = await finished(command)
+                assert stdout.replace(b"\r", b"").replace(b"hey\n", b"", int(tty)) == b"out\ngot hey\n", stderr
+                assert outcome == Outcome(0)
+
+    on(pods.node, test)

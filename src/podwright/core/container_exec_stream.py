@@ -120,6 +120,7 @@ async def start(
                 container.id,
                 exec_process.files(runtime, described),
                 wanted,
+                owner=described.owner,
                 oom_score_adj=described.oom_score_adj,
             )
     except BaseException:

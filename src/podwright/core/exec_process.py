@@ -34,6 +34,8 @@ class Described:
     exec_id: str
     oom_score_adj: int | None
     """What the OCI runtime must be given, where it lets the process inherit its own and that would be another."""
+    owner: tuple[int, int]
+    """User and group of the process, by the host's numbers."""
 
     @property
     def mark(self) -> bytes:
@@ -109,7 +111,8 @@ def describe(
     inherits = (
         runtime.handlers[container.facts.handler].features.flavour == "crun" and score != runtime.host.oom_score_adj
     )
-    described = Described(runtime.paths.exec(container.id, exec_id), exec_id, score if inherits else None)
+    directory = runtime.paths.exec(container.id, exec_id)
+    described = Described(directory, exec_id, score if inherits else None, oci_process.owner(spec))
     os.mkdir(described.directory, 0o700)
     try:
         documents.write(document, described.process_file)
@@ -160,7 +163,7 @@ def sweep(runtime: Runtime, container: Container) -> None:
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(bundle):
             if name.startswith("exec-"):
-                left = Described(f"{bundle}/{name}", name.removeprefix("exec-"), None)
+                left = Described(f"{bundle}/{name}", name.removeprefix("exec-"), None, (0, 0))
                 kill(runtime, container, left.mark)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(console(runtime, left))

@@ -123,9 +123,12 @@ async def start(
     files: Files,
     wanted: Wanted,
     *,
+    owner: tuple[int, int],
     oom_score_adj: int | None,
 ) -> Execution:
     """Runs the process that `files` describes. Raises Internal if the program does not start.
+
+    `owner` is who shall be able to open the process's pipes anew, by way of /dev/stdout and its like.
 
     A process that could not be run shows when the program has ended without writing the pid file.
     """
@@ -134,7 +137,7 @@ async def start(
         if wanted.tty:
             command.append(f"--console-socket={files.console}")
             return await _with_terminal([*command, container_id], files.console, description)
-        return await _with_pipes([*command, container_id], wanted, description)
+        return await _with_pipes([*command, container_id], wanted, owner, description)
 
 
 async def finish(
@@ -230,24 +233,36 @@ async def _spawn(command: list[str], description: _Description, *, stdin: int, s
     return program
 
 
-async def _with_pipes(command: list[str], wanted: Wanted, description: _Description) -> Execution:
-    ours = _Streams()
-    theirs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+async def _with_pipes(
+    command: list[str], wanted: Wanted, owner: tuple[int, int], description: _Description
+) -> Execution:
+    ours, theirs = _Streams(), [subprocess.DEVNULL] * 3
     try:
-        for name in theirs:
-            if getattr(wanted, name):
-                reading, writing = pipe()
-                theirs[name] = reading if name == "stdin" else writing
-                setattr(ours, name, Fd(writing if name == "stdin" else reading))
-        program = await _spawn(command, description, **theirs)
+        if wanted.stdin:
+            theirs[0], writing = _pipe(owner)
+            ours.stdin = Fd(writing)
+        if wanted.stdout:
+            reading, theirs[1] = _pipe(owner)
+            ours.stdout = Fd(reading)
+        if wanted.stderr:
+            reading, theirs[2] = _pipe(owner)
+            ours.stderr = Fd(reading)
+        stdin, stdout, stderr = theirs
+        program = await _spawn(command, description, stdin=stdin, stdout=stdout, stderr=stderr)
     except BaseException:
         _close(ours)
         raise
     finally:
-        for number in theirs.values():
+        for number in theirs:
             if number >= 0:
                 os.close(number)
     return Execution(program, ours)
+
+
+def _pipe(owner: tuple[int, int]) -> tuple[int, int]:
+    reading, writing = pipe()
+    os.fchown(reading, *owner)  # both ends are one file
+    return reading, writing
 
 
 async def _with_terminal(command: list[str], path: str, description: _Description) -> Execution:

@@ -106,6 +106,23 @@ def for_exec(spec: Document, command: Sequence[str], variables: Sequence[str] = 
     return process
 
 
+def owner(spec: Document) -> tuple[int, int]:
+    """The user and the group of the container's processes, by the host's numbers: what they are to open must be theirs,
+    and a user namespace cannot give it to them itself.
+    """
+    user, linux = spec["process"]["user"], spec["linux"]
+    return _on_host(user["uid"], linux.get("uidMappings", ())), _on_host(user["gid"], linux.get("gidMappings", ()))
+
+
+def _on_host(number: int, mappings: Sequence[Document]) -> int:
+    for mapping in mappings:
+        offset = number - mapping["containerID"]
+        if 0 <= offset < mapping["size"]:
+            host_id: int = mapping["hostID"] + offset
+            return host_id
+    return number
+
+
 def check_command(command: Sequence[str]) -> None:
     """Raises InvalidArgument for what cannot be a command line."""
     if not command or not command[0]:

@@ -16,7 +16,7 @@ PR_SET_CHILD_SUBREAPER = 36  # include/uapi/linux/prctl.h
 def main(pid_file: str, command: list[str]) -> int:
     """Returns the exit status: the process's, 128 + n after signal n; or the command's, if it has run nothing."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    runtime = os.posix_spawn(command[0], command, os.environ)
+    runtime = os.posix_spawnp(command[0], command, os.environ)
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):  # the process's: they must not be open here when it closes them
         os.dup2(null, stream)

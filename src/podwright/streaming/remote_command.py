@@ -77,13 +77,12 @@ class RemoteCommand:
         """
         async with asyncio.timeout(self._creation_seconds):
             await self.unless_lost(self._complete.wait())
-        is_exec = isinstance(self._request, ExecRequest)
-        doing = "error executing command in container" if is_exec else "error attaching to container"
+        if isinstance(self._request, ExecRequest):
+            doing, work = "error executing command in container", _exec(self._runtime, self._request, self)
+        else:
+            doing, work = "error attaching to container", _attach(self._runtime, self._request, self)
         try:
-            if isinstance(self._request, ExecRequest):
-                outcome = await _exec(self._runtime, self._request, self)
-            else:
-                outcome = await _attach(self._runtime, self._request, self)
+            outcome = await work
         except Disconnected:
             raise
         except (PodwrightError, OSError) as error:
