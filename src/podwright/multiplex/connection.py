@@ -183,6 +183,8 @@ class Connection(asyncio.Protocol):
         for option, value in _KEEPALIVE:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self._flush()
+        if not transport.is_reading():
+            transport.resume_reading()
         if data:
             self.data_received(data)
         if self._idle_seconds is not None:

@@ -88,6 +88,7 @@ class HeadReader(asyncio.Protocol):
         assert isinstance(event, h11.Request)
         self._done = True
         self._timer.cancel()
+        self.transport.pause_reading()  # until it has another owner
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
         path = event.target.decode("latin-1").partition("?")[0]
         self._received(self, Request(event.method.decode("latin-1"), path, headers), self._http.trailing_data[0])
@@ -98,4 +99,6 @@ class HeadReader(asyncio.Protocol):
         self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
         self.transport.write(refusal(refused))
+        if not self.transport.is_reading():
+            self.transport.resume_reading()
         half_close(self.transport)

@@ -50,6 +50,9 @@ class PortForward:
             engine = Tunnel(session, client=False) if upgrade.websocket else session
             self.connection = Connection(engine, opened=self._opened, idle_seconds=timeouts.idle)
 
+    async def prepare(self) -> None:
+        """There is nothing to do before the answer to the upgrade."""
+
     async def serve(self) -> None:
         """Forwards until the client leaves; over plain WebSocket also until all of its connections have ended."""
         try:

@@ -28,7 +28,11 @@ FIRST_SIZE_SECONDS = 0.03
 
 
 class RemoteCommand:
-    """A client's end of an exec or an attach."""
+    """A client's end of an exec or an attach.
+
+    Who attaches is told that it is connected, by the answer to the upgrade or by that to the last SPDY stream, when it
+    really is: from then on it misses nothing.
+    """
 
     def __init__(
         self, runtime: Runtime, request: ExecRequest | AttachRequest, upgrade: Upgrade, timeouts: Timeouts
@@ -37,6 +41,8 @@ class RemoteCommand:
         self._request = request
         self._creation_seconds = timeouts.creation
         self._complete = asyncio.Event()
+        self._last: Stream | None = None
+        self._attaching: asyncio.Future[AttachSession] | None = None
         self.channels: dict[Channel, Stream] = {}
         wanted = request.wanted
         given = {Channel.STDIN: wanted.stdin, Channel.STDOUT: wanted.stdout, Channel.STDERR: wanted.stderr}
@@ -63,13 +69,21 @@ class RemoteCommand:
         if channel is None or channel not in self._expected or channel in self.channels:
             stream.reset()
             return
-        self.connection.accept(stream)
         self._add(channel, stream)
+        if self._complete.is_set():
+            self._last = stream  # serve accepts it
+        else:
+            self.connection.accept(stream)
 
     def _add(self, channel: Channel, stream: Stream) -> None:
         self.channels[channel] = stream
         if len(self.channels) == len(self._expected):
             self._complete.set()
+
+    async def prepare(self) -> None:
+        """Does what comes before the answer to the upgrade; `serve` must follow."""
+        if isinstance(self._request, AttachRequest) and self._complete.is_set():
+            await asyncio.wait({self._attach()})
 
     async def serve(self) -> None:
         """Runs the command, or attaches, and tells the client how it ended. Raises Disconnected if the client leaves,
@@ -77,10 +91,14 @@ class RemoteCommand:
         """
         async with asyncio.timeout(self._creation_seconds):
             await self.unless_lost(self._complete.wait())
+        if isinstance(self._request, AttachRequest):
+            await asyncio.wait({self._attach()})
+        if self._last is not None:
+            self.connection.accept(self._last)
         if isinstance(self._request, ExecRequest):
             doing, work = "error executing command in container", _exec(self._runtime, self._request, self)
         else:
-            doing, work = "error attaching to container", _attach(self._runtime, self._request, self)
+            doing, work = "error attaching to container", _converse(self._attach(), self)
         try:
             outcome = await work
         except Disconnected:
@@ -91,6 +109,12 @@ class RemoteCommand:
         await self.channels[Channel.ERROR].write(remote_command.outcome_to_bytes(outcome, self._protocol))
         for stream in self.channels.values():
             stream.finish()
+
+    def _attach(self) -> "asyncio.Future[AttachSession]":
+        if self._attaching is None:
+            work = container_attach.attach(self._runtime, self._request.container, self._request.wanted)
+            self._attaching = asyncio.ensure_future(work)
+        return self._attaching
 
     async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
         """Does the work unless the client leaves first; then it is cancelled and Disconnected raised."""
@@ -230,8 +254,8 @@ async def _copy_in(stream: Stream, fd: Fd, *, keep_open: bool) -> None:
         fd.close()
 
 
-async def _attach(runtime: Runtime, request: AttachRequest, client: RemoteCommand) -> Outcome:
-    session = await container_attach.attach(runtime, request.container, request.wanted)
+async def _converse(attaching: "asyncio.Future[AttachSession]", client: RemoteCommand) -> Outcome:
+    session = await attaching
     try:
         async with _Tasks() as tasks:
             resizes = _follow_resizes(client, tasks)

@@ -92,6 +92,7 @@ class StreamingServer:
             logger.info("%s %.12s: %d %s", request.method, request.path, refused.status, refused)
             reader.refuse(refused)
             return
+        await client.prepare()
         reader.transport.write(upgrade.answer)
         client.connection.start(reader.transport, data)
         try:
