@@ -103,12 +103,17 @@ def test_recorded_session(size: int) -> None:
     ]
 
 
-def test_windows_are_announced_only_after_the_clients_first_frame() -> None:
+def test_windows_are_spoken_of_only_with_a_peer_that_keeps_some() -> None:
     session, peer = server()
-    assert session.data_to_send() == []
     session.receive(peer.syn_stream(1))
-    kinds = [kind for kind, _ in peer.frames(session)]
-    assert kinds == [FrameType.SETTINGS, FrameType.WINDOW_UPDATE]
+    session.took(1, spdy.SESSION_WINDOW)
+    assert session.data_to_send() == []
+    session.receive(control(FrameType.WINDOW_UPDATE, struct.pack(">II", 0, 1)))
+    session.receive(control(FrameType.WINDOW_UPDATE, struct.pack(">II", 0, 1)))
+    assert [kind for kind, _ in peer.frames(session)] == [FrameType.SETTINGS, FrameType.WINDOW_UPDATE]
+    session.took(1, 1)
+    updates = [payload for kind, payload in peer.frames(session) if kind == FrameType.WINDOW_UPDATE]
+    assert updates == [struct.pack(">II", stream, spdy.SESSION_WINDOW + 1) for stream in (0, 1)]
 
 
 Exchange = Callable[[], list[Event]]
@@ -289,6 +294,7 @@ def test_the_windows_of_all_streams_share_the_sessions() -> None:
 
 def test_our_windows_are_renewed_when_data_is_taken_up() -> None:
     session, peer = server()
+    session.receive(control(FrameType.SETTINGS, struct.pack(">III", 1, 7, 1000)))
     opened(session, peer)
     half = spdy.STREAM_WINDOW // 2
     session.took(1, half - 1)
@@ -319,7 +325,7 @@ def test_no_window_is_larger_than_a_number_can_say() -> None:
     opened(session, peer)
     largest = struct.pack(">II", 1, 0x7FFFFFFF)
     assert session.receive(control(FrameType.WINDOW_UPDATE, largest)) == [Reset(1, "its window is larger than 2 GiB")]
-    assert peer.frames(session) == [(FrameType.RST_STREAM, struct.pack(">II", 1, Status.FLOW_CONTROL_ERROR))]
+    assert peer.frames(session)[2:] == [(FrameType.RST_STREAM, struct.pack(">II", 1, Status.FLOW_CONTROL_ERROR))]
     failed(session, control(FrameType.WINDOW_UPDATE, struct.pack(">II", 0, 0x7FFFFFFF)), "window")
 
 

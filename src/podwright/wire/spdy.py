@@ -4,9 +4,10 @@ It is what kubectl, crictl and kubelets speak below `exec`, `attach` and `port-f
 blocks of the SPDY/3 draft (chromium.org/spdy/spdy-protocol) and the session window of 3.1. Owns neither a socket nor
 the meaning of streams (remote_command.py, port_forward.py).
 
-Windows: the Go implementation that all of Kubernetes uses neither sends WINDOW_UPDATE nor waits for it. So ours are
-announced and renewed, but a peer's windows bind us only once it has shown, by SETTINGS or WINDOW_UPDATE, that it
-keeps any. What a peer without windows sends too fast is held back by not reading from the connection.
+Windows: the Go implementation that all of Kubernetes uses neither sends WINDOW_UPDATE nor waits for it, and what comes
+while it closes a connection makes the kernel take back what it has sent. So windows are spoken of only with a peer that
+has shown, by SETTINGS or WINDOW_UPDATE, that it keeps some; our client shows it with its first stream. What a peer
+without windows sends too fast is held back by not reading from the connection.
 """
 
 import struct
@@ -175,14 +176,14 @@ class Session:
         if self._client and not self._keeps_windows:
             return  # nobody waits for it; and what a server has not read when it closes takes its last data along
         self._taken += size
-        if self._taken >= SESSION_WINDOW // 2:
+        if self._taken >= SESSION_WINDOW // 2 and self._keeps_windows:
             self._control(FrameType.WINDOW_UPDATE, struct.pack(">II", 0, self._taken))
             self._taken = 0
         state = self._streams.get(stream)
         if state is None or not state.receiving:
             return
         state.taken += size
-        if state.taken >= STREAM_WINDOW // 2:
+        if state.taken >= STREAM_WINDOW // 2 and self._keeps_windows:
             self._control(FrameType.WINDOW_UPDATE, struct.pack(">II", stream, state.taken))
             state.taken = 0
 
@@ -268,7 +269,6 @@ class Session:
         version, kind = first >> 16 & 0x7FFF, first & 0xFFFF
         if version != VERSION:
             raise _ProtocolError(f"a control frame is of SPDY version {version}")
-        self._announce()
         if kind in (FrameType.RST_STREAM, FrameType.GOAWAY, FrameType.WINDOW_UPDATE) and len(payload) != 8:
             raise _ProtocolError(f"a {FrameType(kind).name} frame has {len(payload)} bytes")
         match kind:
@@ -331,7 +331,7 @@ class Session:
 
     def _window_update(self, payload: bytes, events: list[Event]) -> None:
         stream, delta = (value & _LARGEST_WINDOW for value in struct.unpack(">II", payload))
-        self._keeps_windows = True
+        self._show_windows()
         state = self._streams.get(stream)
         if stream == 0:
             self._window += delta
@@ -351,7 +351,7 @@ class Session:
             raise _ProtocolError(f"a SETTINGS frame has {len(payload)} bytes")
         for entry, value in struct.iter_unpack(">II", payload[4:]):
             if entry & 0xFFFFFF == _SETTINGS_INITIAL_WINDOW_SIZE:
-                self._keeps_windows = True
+                self._show_windows()
                 size = min(value, _LARGEST_WINDOW)
                 for state in self._streams.values():
                     state.window += size - self._initial_window
@@ -366,10 +366,12 @@ class Session:
 
     # helpers
 
+    def _show_windows(self) -> None:
+        """The peer keeps windows: ours count for it as well."""
+        self._keeps_windows = True
+        self._announce()
+
     def _announce(self) -> None:
-        """Tells our windows; as a server not before the client's first frame: Go's client may lose what comes on the
-        heels of the HTTP response.
-        """
         if not self._announced:
             self._announced = True
             self._control(FrameType.SETTINGS, struct.pack(">III", 1, _SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW))
