@@ -159,6 +159,18 @@ def test_a_late_listener_hears_what_was(pods: Pods, listener: Listener) -> None:
         late.close()
 
 
+def test_a_listener_that_leaves_while_an_event_is_on_its_way(pods: Pods, machine: Node) -> None:
+    logged = machine.log.stat().st_size
+    pods.run_sandbox(pods.sandbox_config(annotations={f"large-{number}": "x" * 200_000 for number in range(20)}))
+    method = METHODS["GetContainerEvents"]
+    with grpc.insecure_channel(f"unix:{machine.socket}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        listen = channel.unary_stream(method.path("v1"), method.request.SerializeToString, method.response.FromString)
+        stream = listen(v1.GetEventsRequest())
+        next(stream)
+    until(lambda: machine.log.read_text()[logged:], lambda log: "GetContainerEvents (v1): CancelledError" in log)
+    assert "Traceback" not in machine.log.read_text()[logged:]
+
+
 def test_the_command_line(pods: Pods) -> None:
     """`podwright events`, for people and for programs."""
     sandbox = pods.run_sandbox(pods.sandbox_config("shown"))

@@ -71,10 +71,15 @@ def _serve(runtime: Runtime, rpc: Rpc, handler: Any, call: Call) -> "grpc.RpcMet
     # Bytes in, bytes out: a request that does not parse gets a status of ours, and lists are kept serialised.
     if rpc.streams:
 
-        async def stream(raw: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> AsyncIterator[bytes]:
-            async with _answering(rpc, call, context):
-                async for response in handler(runtime, _parse(rpc, raw), call):
-                    yield _serialised(response)
+        # Sent from here, not yielded: gRPC drops a generator whose client has left, and what it holds is then released
+        # when and where the interpreter likes.
+        async def stream(raw: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+            async with (
+                _answering(rpc, call, context),
+                contextlib.aclosing(handler(runtime, _parse(rpc, raw), call)) as responses,
+            ):
+                async for response in responses:
+                    await _send(_serialised(response), context)
 
         return grpc.unary_stream_rpc_method_handler(stream)
 
@@ -97,6 +102,13 @@ async def _run(runtime: Runtime, rpc: Rpc, handler: Unary, request: Message, cal
         if rpc.missing_is_success:
             return rpc.response()
         raise
+
+
+async def _send(response: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+    try:
+        await context.write(response)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError("the client has left") from None
 
 
 async def _coroutine(work: Awaitable[Message | bytes]) -> Message | bytes:
