@@ -10,7 +10,7 @@ import signal
 
 from podwright.core import exits
 from podwright.core.runtime import Runtime
-from podwright.errors import DeadlineExceeded
+from podwright.errors import DeadlineExceeded, Unavailable
 from podwright.state.records import Container, Stopping
 from podwright.trace import step
 
@@ -24,25 +24,27 @@ KILL_AGAIN_SECONDS = 2.0
 async def stop_container(runtime: Runtime, container: Container, grace: float) -> None:
     """Stops the container within `grace` seconds; 0 kills at once. Succeeds if it has exited already.
 
-    Raises DeadlineExceeded if it survives SIGKILL for long; killing goes on.
+    Raises DeadlineExceeded if it survives SIGKILL for long; killing goes on. Raises Unavailable if the daemon leaves
+    within the grace period, which may be long.
     """
     if container.status.phase in ("exited", "removing"):
         return
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace
-    if container.stopping is None or container.stopping.task is None or container.stopping.task.done():
-        container.stopping = Stopping(deadline)
-        container.stopping.task = runtime.operations.detach(
-            _bring_down(runtime, container, container.stopping), f"stop of {container.title}"
+    stopping = container.stopping
+    if stopping is None or stopping.task is None or stopping.task.done():
+        stopping = container.stopping = Stopping(deadline)
+        stopping.task = runtime.operations.detach(
+            _bring_down(runtime, container, stopping), f"stop of {container.title}"
         )
     else:
-        container.stopping.shorten(deadline)
+        stopping.shorten(deadline)
     exited = asyncio.ensure_future(container.exited.wait())
     try:
         async with asyncio.timeout_at(deadline + KILL_SECONDS):
-            await asyncio.wait({exited, container.stopping.task}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({exited, stopping.task}, return_when=asyncio.FIRST_COMPLETED)
             if not exited.done():
-                await container.stopping.task  # it has failed, or sees that the exit has just been recorded
+                await stopping.task  # it has failed, or sees that the exit has just been recorded
     except TimeoutError:
         raise DeadlineExceeded(
             f"container {container.title} is still there {KILL_SECONDS:.0f} seconds after SIGKILL: "
@@ -75,16 +77,18 @@ async def _bring_down(runtime: Runtime, container: Container, stopping: Stopping
             assert container.status.process is not None
             container.status.process.kill(container.facts.stop_signal)
         while not container.exited.is_set() and (left := stopping.deadline - loop.time()) > 0:
-            await _first_of(container.exited, stopping.sooner, left)
+            await _first_of({container.exited, stopping.sooner, runtime.operations.leaving}, left)
             stopping.sooner.clear()
+            if runtime.operations.leaving.is_set() and not container.exited.is_set():
+                raise Unavailable(f"the daemon leaves before container {container.title} has stopped: try again")
     while not container.exited.is_set():
         with step("container.kill", container.id):
             await asyncio.to_thread(_kill, runtime, container)
-        await _first_of(container.exited, container.exited, KILL_AGAIN_SECONDS)
+        await _first_of({container.exited}, KILL_AGAIN_SECONDS)
 
 
-async def _first_of(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in {one, other}]
+async def _first_of(events: set[asyncio.Event], seconds: float) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -43,6 +43,8 @@ class Operations:
     def __init__(self) -> None:
         self._making: dict[str, _Making] = {}
         self._background: set[asyncio.Task[Any]] = set()
+        self.leaving = asyncio.Event()
+        """Set when the daemon is about to end: who merely waits gives up, and the next daemon is asked again."""
 
     async def make(self, name: str, fingerprint: bytes, work: Work, dispose: Dispose) -> str:
         """Returns the id that `work` makes, or that work begun earlier under this name makes or has made.

@@ -141,6 +141,7 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     logger.info("leaving; containers go on")
     tidying.cancel()
     runtime.events.close()
+    runtime.operations.leaving.set()
     await server.stop()
     await streaming.stop()
     with contextlib.suppress(TimeoutError):
