@@ -1,5 +1,7 @@
-"""A daemon that is told to end."""
+"""A daemon that is told to end, or to read its configuration again."""
 
+import os
+import signal
 import threading
 import time
 
@@ -8,6 +10,7 @@ import pytest
 from podwright.cri import v1
 from podwright.errors import PodwrightError, Unavailable
 from recovery.conftest import Survivor
+from support.cri import until
 
 pytestmark = pytest.mark.root
 
@@ -40,4 +43,28 @@ def test_no_grace_period_keeps_the_daemon(survivor: Survivor) -> None:
     pods.cri.stop_container(container_id, timeout=0)
     assert pods.exited(container_id).exit_code == 137
     pods.cri.remove_pod_sandbox(sandbox_id)
+    assert survivor.leaks() == {}
+
+
+def test_sighup_reads_the_configuration_again(survivor: Survivor) -> None:
+    pods = survivor.start()
+    log = survivor.node.log
+
+    def reload(expected: str) -> str:
+        """What is logged from the signal on, once it has `expected` in it."""
+        begin = len(log.read_text())
+        os.kill(survivor.node.daemon, signal.SIGHUP)
+        return until(lambda: log.read_text()[begin:], lambda text: expected in text)
+
+    survivor.node.write_config("[log]")  # twice the same table
+    reload("the configuration stays as it is")
+    survivor.node.write_config("[runtime]\nopen_files = 4096", log_level="warning")
+    assert "a restart is needed for runtime" in reload("the log is as configured now")
+    begin = len(log.read_text())
+    sandbox_id = pods.run_sandbox()
+    assert len(log.read_text()) == begin, "nothing below a warning is logged any more"
+    pods.cri.remove_pod_sandbox(sandbox_id)
+    survivor.node.write_config()
+    reload("the log is as configured now")
+    survivor.bystander.is_as_before(pods)
     assert survivor.leaks() == {}

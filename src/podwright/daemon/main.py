@@ -37,6 +37,7 @@ from podwright.daemon import host_setup
 from podwright.daemon.config import Config, ImagesConfig
 from podwright.daemon.config import Streaming as StreamingConfig
 from podwright.daemon.observation import observed
+from podwright.daemon.reload import reload
 from podwright.errors import FailedPrecondition, PodwrightError
 from podwright.images.model import Credentials, ImageSettings
 from podwright.images.service import Images
@@ -110,12 +111,12 @@ def _serve_here(config: Config, options: argparse.Namespace) -> int:
     host_setup.lock(paths)
     host_setup.make_directories(paths)
     host_setup.hide_unified_controllers(paths, cgroups.detect())
-    endpoints = (options.runtime_endpoint or config.endpoints.runtime, options.image_endpoint or config.endpoints.image)
-    return asyncio.run(_serve(config, paths, endpoints, options.ready_fd))
+    return asyncio.run(_serve(config, paths, options))
 
 
-async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready_fd: int | None) -> int:
+async def _serve(config: Config, paths: Paths, options: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload, config, options.config)
     loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(KERNEL_THREADS, "podwright"))
     prepare_loop()
     runtime = await _assemble(config, paths)
@@ -127,12 +128,13 @@ async def _serve(config: Config, paths: Paths, endpoints: tuple[str, str], ready
     streaming = StreamingServer(runtime, _streaming_settings(config.streaming))
     await streaming.start()
     server = Server(runtime)
-    runtime_endpoint, image_endpoint = endpoints
+    runtime_endpoint = options.runtime_endpoint or config.endpoints.runtime
+    image_endpoint = options.image_endpoint or config.endpoints.image
     await server.start(runtime_endpoint, image_endpoint, int(config.endpoints.mode, 8))
     leave = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave.set)
-    _tell_ready(ready_fd)
+    _tell_ready(options.ready_fd)
     logger.info("podwright %s serves on %s", __version__, runtime_endpoint)
     await asyncio.to_thread(sweep, strays)
     await tidy(runtime)
