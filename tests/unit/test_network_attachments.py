@@ -193,6 +193,26 @@ def test_failed_add_is_followed_by_delete(host: Host) -> None:
     assert [run.verb for run in host.plugin.runs()] == ["ADD", "DEL"]
 
 
+def test_add_that_lost_a_race_is_tried_again(host: Host) -> None:
+    """Two of the first pods with host ports after a boot, both making the chains of portmap."""
+    lost = "CHAIN_USER_ADD failed (File exists): chain CNI-HOSTPORT-MASQ"
+    host.plugin.fail("ADD", on=1, msg=lost)
+    host.plugin.fail("ADD", on=2, msg=lost)
+
+    async def work() -> None:
+        async with host.daemon() as network:
+            assert (await network.attach(request())).ips
+            host.plugin.fail("ADD", msg=lost)
+            with pytest.raises(Internal, match="CHAIN_USER_ADD"):
+                await network.attach(request("s2"))
+            assert set(host.rows()) == {"s1"}
+
+    go(work)
+    s1, s2 = ([run.verb for run in host.plugin.runs() if run.environment["CNI_CONTAINERID"] == s] for s in ("s1", "s2"))
+    assert s1 == ["ADD", "DEL", "ADD", "DEL", "ADD"]
+    assert s2 == ["ADD", "DEL"] * 9
+
+
 def test_failure_of_that_delete_is_noted_and_repeated(host: Host) -> None:
     host.plugin.fail("ADD", msg="no cable")
     for on in (1, 2, 3):

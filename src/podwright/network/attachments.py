@@ -24,7 +24,7 @@ import msgspec
 
 from podwright.errors import AlreadyExists, Internal, NotFound, PodwrightError, Unavailable
 from podwright.network import result, template
-from podwright.network.cni import Cni
+from podwright.network.cni import Cni, LostRace
 from podwright.network.collect import Collector, Traffic
 from podwright.network.config import Configurations, NetworkConfig, Settings
 from podwright.network.orphans import end_orphans
@@ -43,6 +43,10 @@ _BACKGROUND = 8
 
 _UNDONE = 100
 """With so many ADDs that failed and cannot be undone, no further one is tried: kubelets would try for ever."""
+
+
+_RACES = 8
+"""How often an ADD may lose against others: once for each of the chains that portmap makes for both families."""
 
 
 class _Entry:
@@ -180,7 +184,7 @@ class Network:
             await self._insert(entry)
             try:
                 with step("network.add", entry.sandbox_id):
-                    entry.result = await self._cni.add(entry.call)
+                    entry.result = await self._add(entry.call)
                 attachment = _understand(entry.call, entry.result)
                 await self._write_result(entry)
             except Exception as error:
@@ -188,6 +192,15 @@ class Network:
                 raise
             entry.attachment = attachment
         return attachment
+
+    async def _add(self, call: Call) -> dict[str, Any]:
+        for _ in range(_RACES):
+            try:
+                return await self._cni.add(call)
+            except LostRace as error:
+                logger.info("tried again: %s", error)
+                await self._cni.delete(call, None)  # no second ADD without it (CNI specification, section 2, "ADD")
+        return await self._cni.add(call)
 
     async def _undo(self, entry: _Entry, cause: Exception) -> None:
         try:

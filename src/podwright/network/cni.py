@@ -54,6 +54,18 @@ _EXHAUSTED = (
 )
 """How address management says that it has run out: there is no code for it."""
 
+_RACES = (
+    "CHAIN_USER_ADD failed (File exists)",  # iptables over nftables
+    "Chain already exists",  # iptables of old
+)
+"""How a plugin says that another run of it made what both share (portmap: its chains) in the same moment: it looks
+first and makes then. Only the first pods with host ports after a boot can meet it.
+"""
+
+
+class LostRace(Internal):
+    """ADD failed for another ADD beside it; a further one finds what that made."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
@@ -252,6 +264,8 @@ def _failure(doing: str, finished: Finished) -> PodwrightError:
     kind = _KINDS.get(code, Internal)
     if any(phrase in words for phrase in _EXHAUSTED):
         kind = ResourceExhausted
+    elif any(phrase in words for phrase in _RACES):
+        kind = LostRace
     return kind(f"{doing}: {words} (CNI error {code})")
 
 
