@@ -70,7 +70,6 @@ def service(
 def _serve(runtime: Runtime, rpc: Rpc, handler: Any, call: Call) -> "grpc.RpcMethodHandler[bytes, bytes]":  # noqa: ANN401
     # Bytes in, bytes out: a request that does not parse gets a status of ours, and lists are kept serialised.
     if rpc.streams:
-
         # Sent from here, not yielded: gRPC drops a generator whose client has left, and what it holds is then released
         # when and where the interpreter likes.
         async def stream(raw: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
