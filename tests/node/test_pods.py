@@ -351,7 +351,7 @@ def test_host_namespaces_and_names(kubelet: Kubelet) -> None:
         "hostIPC": True,
         "hostAliases": [{"ip": "10.9.8.7", "hostnames": ["far"]}],
     }
-    script = "ls /proc | grep -c '^[0-9]'; grep -c pw0: /proc/net/dev; grep far$ /etc/hosts"
+    script = "ls /proc 2>/dev/null | grep -c '^[0-9]'; grep -c pw0: /proc/net/dev; grep far$ /etc/hosts"
     many, same, alias = done(kubelet, "hostly", pod("hostly", script, spec=spec)).splitlines()
     assert int(many) > 3 and same == "1" and alias == "10.9.8.7\tfar"
     spec = {

@@ -172,7 +172,7 @@ class PodLife:
             with open(self._directory.hosts, "w", encoding="utf-8") as file:
                 file.write(translate.hosts_file(self._facts))
         at = f", address {addresses[0]}" if addresses else ""
-        self.watcher.report(f"pod {self.name}: ready in {time.monotonic() - began:.2f} s{at}")
+        self.watcher.report(f"pod {self.name}: sandbox ready in {time.monotonic() - began:.2f} s{at}")
 
     def _launch(self, wanted: Container, path: str) -> _Run:
         run = _Run(wanted, path)
