@@ -205,6 +205,22 @@ def test_what_fails_can_be_tried_again(survivor: Survivor, step: str) -> None:
     assert survivor.leaks() == {}
 
 
+def test_a_container_that_cannot_be_undone_yet_ends_with_its_sandbox(survivor: Survivor) -> None:
+    """It has no cgroup to be killed by; the root of all cgroups must not stand for it."""
+    pods = survivor.start("fail@container.create,fail@release.container")
+    sandbox_id = pods.run_sandbox()
+    with pytest.raises(Internal, match=r"failpoint container\.create.*cannot release"):
+        pods.create(sandbox_id)
+    with pytest.raises(Internal, match=r"failpoint release\.container"):
+        pods.cri.stop_pod_sandbox(sandbox_id)
+    survivor.bystander.is_as_before(pods)
+    survivor.node.kill()
+    pods = survivor.start()
+    survivor.bystander.is_as_before(pods)
+    pods.cri.remove_pod_sandbox(sandbox_id)
+    assert survivor.leaks() == {}
+
+
 def test_an_exit_that_cannot_be_recorded_is_not_lost(survivor: Survivor) -> None:
     pods = survivor.start("fail@container.exit")
     sandbox_id = pods.run_sandbox()

@@ -1,7 +1,6 @@
 """CreateContainer: root file system, specification, and a process that waits to be started, watched by its conmon."""
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from podwright.core import container_image, container_restore, exits, view
 from podwright.core.checkpoint_files import Checkpoint
 from podwright.core.container_log import make_log
 from podwright.core.container_mounts import find_image, find_volumes, mount_rootfs, mount_volumes
-from podwright.core.container_remove import remove_by_id, remove_container
+from podwright.core.container_remove import abandon_container, remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
 from podwright.cri import v1
 from podwright.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PodwrightError
@@ -112,11 +111,7 @@ async def _make_way(runtime: Runtime, name: str) -> None:
     holder = runtime.index.containers.get(runtime.index.holder(name) or "")
     if holder is None:
         return
-    if holder.status.phase == "creating":
-        async with holder.lock:
-            if holder.id in runtime.index.containers:  # tidy.py was not quicker
-                await abandon_container(runtime, holder)
-    elif holder.status.phase == "removing":
+    if holder.status.phase in ("creating", "removing"):
         await remove_container(runtime, holder)
     else:
         raise AlreadyExists(f'a container with this name and attempt exists in its sandbox: "{holder.id}"')
@@ -278,20 +273,3 @@ async def _undo(runtime: Runtime, container: Container, cause: BaseException) ->
         await abandon_container(runtime, container)
     except PodwrightError as error:
         cause.add_note(f"and it could not be undone yet: {error}")
-
-
-async def abandon_container(runtime: Runtime, container: Container) -> None:
-    """Removes a container that was never created. The caller holds its lock."""
-    await runtime.ledger.release(container.id)
-    if container.facts.log_path:
-        await asyncio.to_thread(_remove_empty, container.facts.log_path, container.sandbox.config.log_directory)
-    await runtime.index.drop_container(container)
-
-
-def _remove_empty(path: str, log_directory: str) -> None:
-    """Removes the log that conmon has made, and its directories, but nothing that has something in it."""
-    with contextlib.suppress(OSError):
-        if os.path.getsize(path) == 0:
-            os.unlink(path)
-        os.rmdir(os.path.dirname(path))
-        os.rmdir(log_directory)

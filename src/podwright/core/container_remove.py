@@ -1,6 +1,10 @@
-"""RemoveContainer."""
+"""RemoveContainer, and the end of containers that were never made whole."""
 
-from podwright.core.container_stop import kill_container
+import asyncio
+import contextlib
+import os
+
+from podwright.core.container_stop import stop_container
 from podwright.core.runtime import Runtime
 from podwright.state.records import Container
 
@@ -21,3 +25,31 @@ async def remove_by_id(runtime: Runtime, container_id: str) -> None:
     container = runtime.index.containers.get(container_id)
     if container is not None:
         await remove_container(runtime, container)
+
+
+async def kill_container(runtime: Runtime, container: Container) -> None:
+    """Kills the container and waits for its end. One that is being created is awaited first; what is left of a
+    creation that failed is removed.
+    """
+    async with container.lock:
+        if container.id in runtime.index.containers and container.status.phase == "creating":
+            await abandon_container(runtime, container)
+    if container.id in runtime.index.containers:
+        await stop_container(runtime, container, 0)
+
+
+async def abandon_container(runtime: Runtime, container: Container) -> None:
+    """Removes a container that was never created. The caller holds its lock."""
+    await runtime.ledger.release(container.id)
+    if container.facts.log_path:
+        await asyncio.to_thread(_remove_empty, container.facts.log_path, container.sandbox.config.log_directory)
+    await runtime.index.drop_container(container)
+
+
+def _remove_empty(path: str, log_directory: str) -> None:
+    """Removes the log that conmon has made, and its directories, but nothing that has something in it."""
+    with contextlib.suppress(OSError):
+        if os.path.getsize(path) == 0:
+            os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+        os.rmdir(log_directory)

@@ -54,19 +54,12 @@ async def stop_container(runtime: Runtime, container: Container, grace: float) -
         exited.cancel()
 
 
-async def kill_container(runtime: Runtime, container: Container) -> None:
-    """Kills the container and waits for its end; one that is being created is awaited first."""
-    async with container.lock:
-        pass  # a creation under way has ended, well or badly
-    if container.id in runtime.index.containers:
-        await stop_container(runtime, container, 0)
-
-
 async def _bring_down(runtime: Runtime, container: Container, stopping: Stopping) -> None:
     loop = asyncio.get_running_loop()
     if container.status.process is None:  # made of a checkpoint
         async with container.lock:  # which may be being started
-            if container.status.phase == "created":
+            status = container.status
+            if status.process is None and not container.exited.is_set():
                 await exits.end_unstarted(runtime, container, "Error", "it was stopped before it was started")
                 return
     with contextlib.suppress(TimeoutError):

@@ -1,7 +1,7 @@
 """StopPodSandbox: kill the containers, give the network back, let the namespaces go."""
 
 from podwright.core.concurrent import all_of
-from podwright.core.container_stop import kill_container
+from podwright.core.container_remove import kill_container
 from podwright.core.ledger import Kind
 from podwright.core.runtime import Runtime
 from podwright.state.records import Sandbox

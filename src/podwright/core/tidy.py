@@ -9,7 +9,6 @@ import logging
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from podwright.core.container_create import abandon_container
 from podwright.core.container_remove import remove_container
 from podwright.core.ledger import Kind
 from podwright.core.runtime import Runtime
@@ -66,9 +65,7 @@ def _unfinished(runtime: Runtime) -> Iterator[tuple[str, Coroutine[Any, Any, Non
     for container in list(runtime.index.containers.values()):
         if container.lock.locked():
             continue
-        if container.status.phase == "creating":
-            yield f"undoing container {container.title}", _abandon_container(runtime, container)
-        elif container.status.phase == "removing":
+        if container.status.phase in ("creating", "removing"):
             yield f"removing container {container.title}", remove_container(runtime, container)
         elif container.status.phase == "exited" and _has(runtime, container, {"container", "mount"}):
             yield f"cleaning up container {container.title}", _release(runtime, container, {"container", "mount"})
@@ -108,12 +105,6 @@ def _is_not_stopped(runtime: Runtime, sandbox: Sandbox) -> bool:
 async def _release(runtime: Runtime, owner: Container | Sandbox, kinds: set[Kind]) -> None:
     async with owner.lock:
         await runtime.ledger.release(owner.id, kinds)
-
-
-async def _abandon_container(runtime: Runtime, container: Container) -> None:
-    async with container.lock:
-        if container.id in runtime.index.containers:  # nobody was quicker
-            await abandon_container(runtime, container)
 
 
 async def _abandon_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:

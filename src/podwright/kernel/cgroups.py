@@ -84,8 +84,10 @@ class Cgroups:
 
     def kill(self, path: str) -> None:
         """Sends SIGKILL to everything in the cgroup and below; nobody can escape by forking. Succeeds if it does not
-        exist.
+        exist. Raises OSError for the root, which has everybody in it.
         """
+        if path in ("", "/"):
+            raise OSError(errno.EINVAL, "the root of all cgroups is not to be killed", path)
         if self.unified is not None and os.path.exists(f"{self.unified}{path}/cgroup.kill"):
             with contextlib.suppress(FileNotFoundError):
                 _write(f"{self.unified}{path}/cgroup.kill", "1")
