@@ -7,6 +7,7 @@ import pytest
 
 from podwright.cri import v1
 from podwright.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from podwright.kernel import cgroups
 from support.cri import Pods, host_network, secured, until
 
 pytestmark = pytest.mark.root
@@ -68,6 +69,23 @@ def test_a_command_that_ignores_signals_is_killed_too(pods: Pods, container: str
     with pytest.raises(DeadlineExceeded):
         pods.cri.exec_sync(container, ["sh", "-c", "trap '' TERM INT HUP; while true; do sleep 0.54; done"], timeout=1)
     assert strays(pods, "0.54") == []
+
+
+def test_a_command_that_cannot_die_does_not_hold_the_answer_up(pods: Pods) -> None:
+    """As one that waits for a dead NFS server: on cgroup v1, one that is frozen."""
+    container = pods.start(pods.run_sandbox())
+    hierarchies, cgroup = cgroups.detect(), pods.info(container)["cgroup"]
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        call = threads.submit(pods.cri.exec_sync, container, ["sleep", "76542"], timeout=2, deadline=30)
+        until(lambda: strays(pods, "sleep 76542"), bool)
+        hierarchies.freeze(cgroup, frozen=True)
+        try:
+            with pytest.raises(DeadlineExceeded, match="timed out after 2 s"):
+                call.result()
+        finally:
+            hierarchies.freeze(cgroup, frozen=False)
+    until(lambda: strays(pods, "sleep 76542"), lambda left: not left)
+    assert pods.exec(container, "echo alive") == "alive\n"
 
 
 def test_the_caller_leaves(pods: Pods, container: str) -> None:

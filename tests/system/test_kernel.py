@@ -241,6 +241,26 @@ def test_freezing_stops_what_is_inside(cgroup: str) -> None:
     child.stdout.close()
 
 
+def test_those_who_cannot_die_do_not_hold_the_killer_up(cgroup: str) -> None:
+    """As a process in uninterruptible sleep: one that a v1 hierarchy has frozen."""
+    hierarchies = cgroups.detect()
+    if not hierarchies.controllers:
+        pytest.skip("what v2 freezes can be killed")
+    hierarchies = cgroups.Cgroups("v1", None, hierarchies.controllers)
+    child = populate(hierarchies, cgroup, "while :; do sleep 0.01; done")
+    hierarchies.freeze(cgroup, frozen=True)
+    killer = threading.Thread(target=hierarchies.kill, args=(cgroup,), kwargs={"seconds": 0.2})
+    killer.start()
+    killer.join(timeout=5)
+    held_up = killer.is_alive()
+    hierarchies.freeze(cgroup, frozen=False)
+    assert child.wait() == -signal.SIGKILL, "it has the signal all the same"
+    killer.join()
+    assert not held_up
+    assert child.stdout is not None
+    child.stdout.close()
+
+
 def test_what_does_not_exist_is_killed_awaited_and_removed_with_success() -> None:
     hierarchies = cgroups.detect()
     hierarchies.kill("/podwright-nowhere")

@@ -8,9 +8,11 @@ processes are found wherever they have forked to.
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +25,12 @@ from podwright.oci import process as oci_process
 from podwright.oci.execution import Files, read_log
 from podwright.state.records import Container
 
+logger = logging.getLogger(__name__)
+
 MARK = "PODWRIGHT_EXEC"
+DEATH_SECONDS = 5.0
+"""How long the processes of a killed command may take to die before nobody waits for them any more."""
+ROUND_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +156,20 @@ def forget(described: Described) -> None:
 
 
 def kill(runtime: Runtime, container: Container, mark: bytes) -> None:
-    """Kills until nobody with the mark is left; those who fork meanwhile are found in the next round. Blocking."""
+    """Kills until nobody with the mark is left; those who fork meanwhile are found in the next round. Blocking.
+
+    Gives up on those who do not die: they have the signal, and are in uninterruptible sleep, or frozen.
+    """
     cgroups, cgroup = runtime.host.cgroups, container.status.cgroup
+    deadline = time.monotonic() + DEATH_SECONDS
     while marked := process.with_environment(cgroups.processes(cgroup), mark):
         for pid in process.descendants(marked):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            logger.warning("processes of a command in %s do not die: %s", container.title, sorted(marked))
+            return
+        time.sleep(ROUND_SECONDS)
 
 
 def sweep(runtime: Runtime, container: Container) -> None:

@@ -16,6 +16,9 @@ from typing import Literal
 
 from podwright.kernel import mounts
 
+KILL_SECONDS = 5.0
+"""How long a kill may take in which those who fork meanwhile have to be looked for again and again."""
+
 Mode = Literal["v1", "hybrid", "v2"]
 
 
@@ -82,9 +85,12 @@ class Cgroups:
                 count += procs.read().count(b"\n")
         return count
 
-    def kill(self, path: str) -> None:
+    def kill(self, path: str, *, seconds: float = KILL_SECONDS) -> None:
         """Sends SIGKILL to everything in the cgroup and below; nobody can escape by forking. Succeeds if it does not
         exist. Raises OSError for the root, which has everybody in it.
+
+        Where that takes several rounds it takes `seconds` at most: somebody who does not die then is in
+        uninterruptible sleep, or frozen, and has the signal.
         """
         if path in ("", "/"):
             raise OSError(errno.EINVAL, "the root of all cgroups is not to be killed", path)
@@ -93,12 +99,12 @@ class Cgroups:
                 _write(f"{self.unified}{path}/cgroup.kill", "1")
             return
         # v1, and v2 before Linux 5.14: kill until nobody is left who could have forked between reading and killing.
-        while pids := self.processes(path):
+        deadline = time.monotonic() + seconds
+        while (pids := self.processes(path)) and time.monotonic() < deadline:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            if not self.wait_empty(path, 0.01):
-                continue
+            self.wait_empty(path, 0.01)
 
     def wait_empty(self, path: str, seconds: float) -> bool:
         """Waits until no process is left in the cgroup and below. Returns whether that happened in time."""
