@@ -1,5 +1,7 @@
 """How containers end: codes, reasons, signals, grace, and that nothing of them goes on."""
 
+import concurrent.futures
+import json
 import threading
 import time
 
@@ -7,7 +9,9 @@ import pytest
 
 from podwright.cri import v1
 from podwright.errors import InvalidArgument
+from podwright.testing.cni import FakePlugin
 from support.cri import IMAGE, Pods, host_network, secured, until
+from support.node import node
 
 pytestmark = pytest.mark.root
 
@@ -191,3 +195,27 @@ def test_a_command_that_cannot_be_run(pods: Pods, handler: str, command: str) ->
     with pytest.raises(InvalidArgument, match=f"command.*{command}"):
         pods.start(sandbox_id, config)
     assert not pods.cri.list_containers().containers
+
+
+def test_process_1_ends_before_the_sandbox_is_ready() -> None:
+    """The network takes its time, and nobody looks at process 1 meanwhile: the sandbox must not stay ready without."""
+    with node() as machine:
+        plugin = FakePlugin(str(machine.directory), "slow")
+        plugin.hang("ADD")
+        conflist = {"cniVersion": "1.0.0", "name": "slow", "plugins": [{"type": "slow"}]}
+        (machine.cni / "10-test.conflist").write_text(json.dumps(conflist))
+        machine.config.write_text(
+            machine.config.read_text().replace("[network]", f'[network]\nplugin_dirs = ["{machine.directory}"]')
+        )
+        machine.start()
+        pods = Pods(machine)
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            running = threads.submit(pods.run_sandbox, pods.networked_config())
+            until(machine.processes, lambda found: "/init -P" in found)
+            until(lambda: plugin.runs("ADD"), bool)
+            machine.run("pkill", "-KILL", "-f", "^/init -P")
+            until(machine.processes, lambda found: "/init -P" not in found)
+            plugin.open_gate()
+            sandbox_id = running.result()
+        until(lambda: pods.sandbox(sandbox_id).state, lambda state: state == v1.SANDBOX_NOTREADY)
+        pods.close()

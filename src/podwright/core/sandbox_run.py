@@ -73,6 +73,8 @@ async def make_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_
             # The network needs the namespace and process 1 too, but not each other.
             await all_of([_attach(runtime, sandbox, pins), _start_infra(runtime, sandbox, handler)])
             await runtime.index.update_sandbox(sandbox, phase="ready")
+            if sandbox.status.infra is not None:
+                exits.watch_infra(runtime, sandbox)  # not before: of an end before it is ready nobody would know
         except BaseException as error:
             await _undo(runtime, sandbox, error)
             raise
@@ -239,7 +241,6 @@ async def _make_infra(runtime: Runtime, sandbox: Sandbox, handler: Handler) -> N
     process = await handler.runtime.run_detached(sandbox.id, bundle)
     await asyncio.to_thread(namespaces.pin, f"/proc/{process.pid}/ns/pid", runtime.paths.pin(sandbox.id, "pid"))
     await runtime.index.update_sandbox(sandbox, infra=process)
-    exits.watch_infra(runtime, sandbox)
 
 
 def _make_infra_bundle(runtime: Runtime, sandbox: Sandbox, handler: Handler, bundle: str) -> None:
