@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from podwright import errors
 from podwright.cri import v1
 from podwright.cri.methods import METHODS
-from support.cri import IMAGE, Pods, secured
+from support.cri import IMAGE, Pods, secured, until
 
 pytestmark = pytest.mark.root
 
@@ -303,7 +303,7 @@ REFUSED_LATER = named(
     (r'linux\.resources: there can be no container "bad".*cpuset\.cpus', limited(cpuset_cpus="4000")),
     (r'linux\.resources: there can be no container "bad".*cpuset\.mems', limited(cpuset_mems="63")),
 )
-"""What only the OCI runtime finds out."""
+"""What only the OCI runtime finds out, and StartContainer tells."""
 
 
 def refused(pods: Pods, sandbox_id: str, fields: dict[str, Any], message: str, kind: type[Exception]) -> None:
@@ -327,7 +327,18 @@ def test_containers(pods: Pods, message: str, kind: type[Exception], fields: dic
 def test_containers_that_only_the_oci_runtime_refuses(
     pods: Pods, handler: str, message: str, fields: dict[str, Any]
 ) -> None:
-    refused(pods, pods.run_sandbox(handler=handler), fields, message, INVALID)
+    container_id = pods.create(pods.run_sandbox(handler=handler), name="bad", **fields)
+    assert pods.status(container_id).state == v1.CONTAINER_CREATED
+    until(pods.node.processes, lambda left: not left)
+    with pytest.raises(INVALID, match=f"^{message}") as failure:
+        pods.cri.start_container(container_id)
+    status = pods.status(container_id)
+    assert (status.state, status.exit_code, status.reason) == (v1.CONTAINER_EXITED, 128, "StartError")
+    assert status.message == str(failure.value)
+    assert (status.started_at, status.finished_at >= status.created_at) == (0, True)
+    assert not [point for point in pods.node.mounts() if container_id in point]
+    with pytest.raises(IMPOSSIBLE, match="is exited"):
+        pods.cri.start_container(container_id)
 
 
 def test_nothing_to_run(pods: Pods) -> None:

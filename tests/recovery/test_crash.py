@@ -10,7 +10,7 @@ import time
 import pytest
 
 from podwright.cri import v1
-from podwright.errors import NotFound, PodwrightError
+from podwright.errors import InvalidArgument, NotFound, PodwrightError
 from recovery.conftest import Survivor
 from support.cri import Pods, secured, until
 
@@ -55,6 +55,20 @@ def test_what_ended_meanwhile(survivor: Survivor) -> None:
     assert pods.status(unstarted).state == v1.CONTAINER_CREATED
     pods.cri.start_container(unstarted)
     assert pods.exited(unstarted).exit_code == 9
+    pods.cri.remove_pod_sandbox(sandbox_id)
+    assert survivor.leaks() == {}
+
+
+def test_what_cannot_be_started_is_known_to_the_next_daemon(survivor: Survivor) -> None:
+    pods = survivor.start()
+    sandbox_id = pods.run_sandbox()
+    container_id = pods.create(sandbox_id, pods.container_config(command=["no-such-program"]))
+    survivor.node.kill()
+    pods = survivor.start()
+    assert pods.status(container_id).state == v1.CONTAINER_CREATED
+    with pytest.raises(InvalidArgument, match=r'^command: "no-such-program" cannot be run'):
+        pods.cri.start_container(container_id)
+    assert pods.status(container_id).reason == "StartError"
     pods.cri.remove_pod_sandbox(sandbox_id)
     assert survivor.leaks() == {}
 

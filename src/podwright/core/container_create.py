@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 async def create_container(runtime: Runtime, sandbox: Sandbox, config: v1.ContainerConfig) -> str:
     """Makes a container and returns its id. On failure nothing of it is left.
 
+    What only the OCI runtime finds out about the request, such as a command that is not in the image, is told by
+    StartContainer: then it has exited, and is restarted, or not, and counted as its pod wishes, whereas kubelets would
+    try for ever to create it. So does containerd.
+
     Asking again for the same container joins the work under way or takes its result (operations.py). Raises
     InvalidArgument, AlreadyExists, NotFound if the image is not on the node, FailedPrecondition if the sandbox is not
     ready.
@@ -84,10 +88,13 @@ async def make_container(
             with step("container.spec", container.id):
                 built = await asyncio.to_thread(_write_bundle, runtime, container, image, sources, handler, checkpoint)
                 await _prepare_host_paths(runtime, container, built)
-            made = None if checkpoint is not None else await _create(runtime, container, handler, built)
+            made, refusal = None, ""
+            if checkpoint is None:
+                made, refusal = await _create(runtime, container, handler, built)
             await runtime.index.update_container(
                 container,
                 phase="created",
+                refusal=refusal,
                 process=made.container if made else None,
                 monitor=made.monitor if made else None,
                 cgroup=await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid) if made else "",
@@ -102,7 +109,7 @@ async def make_container(
             exits.watch_container(runtime, container)
     for note in (*notes, *built.notes):
         logger.info("container %s: %s", container.title, note)
-    logger.info("container %s is created", container.title)
+    logger.info("container %s is created%s", container.title, f", but: {refusal}" if refusal else "")
     return container.id
 
 
@@ -243,9 +250,17 @@ def _user(document: Document) -> User:
     return User(user["uid"], user["gid"], tuple(user.get("additionalGids", ())))
 
 
-async def _create(runtime: Runtime, container: Container, handler: Handler, built: spec.Built) -> conmon.Monitored:
-    with step("container.create", container.id):
-        return await conmon.create(creation(runtime, container, handler, built.spec["process"]["args"][0]))
+async def _create(
+    runtime: Runtime, container: Container, handler: Handler, built: spec.Built
+) -> tuple[conmon.Monitored | None, str]:
+    """The container's process and its conmon; or why there can be none, and then nothing of them is left."""
+    try:
+        with step("container.create", container.id):
+            return await conmon.create(creation(runtime, container, handler, built.spec["process"]["args"][0])), ""
+    except InvalidArgument as error:
+        refusal = str(error)
+    await runtime.ledger.release(container.id, {"container"})
+    return None, refusal
 
 
 def creation(runtime: Runtime, container: Container, handler: Handler, executable: str = "") -> conmon.Creation:

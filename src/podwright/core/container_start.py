@@ -3,10 +3,10 @@
 import logging
 
 from podwright.clock import now_ns
-from podwright.core import container_restore
+from podwright.core import container_restore, exits
 from podwright.core.container_create import creation
 from podwright.core.runtime import Runtime
-from podwright.errors import FailedPrecondition, PodwrightError
+from podwright.errors import FailedPrecondition, InvalidArgument, PodwrightError
 from podwright.state.records import Container
 from podwright.trace import step
 
@@ -16,7 +16,8 @@ logger = logging.getLogger(__name__)
 async def start_container(runtime: Runtime, container: Container) -> None:
     """Runs the command of a created container. Raises FailedPrecondition in any other state.
 
-    If the OCI runtime fails the container ends as EXITED with reason StartError, as kubelets know it.
+    If the OCI runtime fails, or has refused the container when it was created (InvalidArgument), it ends as EXITED
+    with reason StartError, as kubelets know it.
     """
     async with container.lock:
         phase = container.status.phase
@@ -26,6 +27,9 @@ async def start_container(runtime: Runtime, container: Container) -> None:
             raise FailedPrecondition(f"the sandbox of container {container.title} is not ready")
         if container.sandbox.checkpoints:
             raise FailedPrecondition(f"the pod of container {container.title} is being checkpointed: try again")
+        if container.status.refusal:
+            await exits.end_unstarted(runtime, container, "StartError", container.status.refusal)
+            raise InvalidArgument(container.status.refusal)
         if container.facts.restores:
             handler = runtime.handlers[container.facts.handler]
             await container_restore.resume(runtime, container, creation(runtime, container, handler))

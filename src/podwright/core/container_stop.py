@@ -56,7 +56,7 @@ async def stop_container(runtime: Runtime, container: Container, grace: float) -
 
 async def _bring_down(runtime: Runtime, container: Container, stopping: Stopping) -> None:
     loop = asyncio.get_running_loop()
-    if container.status.process is None:  # made of a checkpoint
+    if container.status.process is None:  # made of a checkpoint, or without hope
         async with container.lock:  # which may be being started
             status = container.status
             if status.process is None and not container.exited.is_set():

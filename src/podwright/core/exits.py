@@ -113,7 +113,7 @@ def _end_all(runtime: Runtime, container: Container) -> None:
 
 
 async def end_unstarted(runtime: Runtime, container: Container, reason: str, message: str) -> None:
-    """Records the end of a container out of a checkpoint that has no process to end. The caller holds its lock."""
+    """Records the end of a container that has no process to end. The caller holds its lock."""
     await asyncio.to_thread(_kill_remains, runtime, container)
     await runtime.index.update_container(
         container,

@@ -93,7 +93,7 @@ async def _recover_container(runtime: Runtime, container: Container, *, rebooted
             message="the node was restarted",
         )
         return
-    if status.monitor is None:  # made of a checkpoint
+    if status.monitor is None:  # made of a checkpoint, or without hope
         if status.phase == "starting":
             await exits.end_unstarted(runtime, container, "StartError", "the daemon ended while it was restored")
         return

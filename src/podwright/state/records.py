@@ -94,7 +94,11 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     phase: ContainerPhase
     process: Pid | None = None
-    """Its first process, from `created` on; from `running` on if it was made of a checkpoint."""
+    """Its first process, from `created` on; from `running` on if it was made of a checkpoint. None if there can be
+    none.
+    """
+    refusal: str = ""
+    """Why there can be none, by the OCI runtime's words; the start will fail with them."""
     monitor: Pid | None = None
     """Its conmon."""
     cgroup: str = ""
