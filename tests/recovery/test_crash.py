@@ -6,11 +6,12 @@ import random
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from podwright.cri import v1
-from podwright.errors import InvalidArgument, NotFound, PodwrightError
+from podwright.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, PodwrightError
 from recovery.conftest import Survivor
 from support.cri import Pods, secured, until
 
@@ -69,6 +70,35 @@ def test_what_cannot_be_started_is_known_to_the_next_daemon(survivor: Survivor) 
     with pytest.raises(InvalidArgument, match=r'^command: "no-such-program" cannot be run'):
         pods.cri.start_container(container_id)
     assert pods.status(container_id).reason == "StartError"
+    pods.cri.remove_pod_sandbox(sandbox_id)
+    assert survivor.leaks() == {}
+
+
+def test_a_handler_is_not_configured_any_more(survivor: Survivor) -> None:
+    pods = survivor.start()
+    sandbox_id = pods.run_sandbox(handler="runc")
+    created, running = pods.create(sandbox_id), pods.start(sandbox_id)
+    survivor.node.stop()
+    survivor.node.write_config('[runtime.handlers.crun]\nprogram = "crun"')
+    pods = survivor.start()
+    calls: list[Callable[[], object]] = [
+        lambda: pods.create(sandbox_id),
+        lambda: pods.cri.start_container(created),
+        lambda: pods.exec(running, "true"),
+        lambda: pods.cri.update_container_resources(running, linux=v1.LinuxContainerResources(cpu_shares=77)),
+    ]
+    for call in calls:
+        with pytest.raises(FailedPrecondition, match=r'was made with the handler "runc", which is no longer config'):
+            call()
+    assert pods.status(created).state == v1.CONTAINER_CREATED
+    pods.cri.stop_container(running, timeout=0)
+    assert pods.exited(running).exit_code == 137
+    with pytest.raises(Internal, match=r'the handler "runc" is no longer configured'):
+        pods.cri.remove_pod_sandbox(sandbox_id)
+    survivor.node.stop()
+    survivor.node.write_config()
+    pods = survivor.start()
+    survivor.bystander.is_as_before(pods)
     pods.cri.remove_pod_sandbox(sandbox_id)
     assert survivor.leaks() == {}
 

@@ -26,7 +26,7 @@ from google.protobuf.json_format import MessageToDict
 
 from podwright.clock import now_ns
 from podwright.core import messages
-from podwright.core.runtime import Runtime
+from podwright.core.runtime import Handler, Runtime
 from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.state.records import Container
 from podwright.trace import step
@@ -86,7 +86,7 @@ async def capture(runtime: Runtime, container: Container, directory: str) -> Non
     for made in (directory, images):
         await asyncio.to_thread(os.mkdir, made, 0o700)
     with step("checkpoint.dump", container.id):
-        await runtime.handlers[container.facts.handler].runtime.checkpoint(container.id, images, directory)
+        await runtime.handler_of(container).runtime.checkpoint(container.id, images, directory)
     with step("checkpoint.files", container.id):
         await runtime.images.pack_changes(f"{own}/upper", os.path.join(directory, ROOTFS_DIFF))
         if await asyncio.to_thread(os.listdir, f"{own}/volumes"):
@@ -110,7 +110,7 @@ def describe(runtime: Runtime, container: Container, directory: str) -> None:
         rootfs_image=facts.image_id,
         rootfs_image_ref=facts.image_id,
         rootfs_image_name=config.image.user_specified_image or config.image.image,
-        runtime=runtime.handlers[facts.handler].features.flavour,
+        runtime=runtime.handler_of(container).features.flavour,
         created_time=format_time(facts.created_at),
         checkpointed_time=format_time(now_ns()),
     )
@@ -136,14 +136,13 @@ def read(directory: str) -> Checkpoint:
     return Checkpoint(directory, config, spec)
 
 
-def check_possible(runtime: Runtime, handler_name: str) -> None:
+def check_possible(runtime: Runtime, handler: Handler) -> None:
     """Raises FailedPrecondition, saying what is missing, unless containers of this handler can be checkpointed."""
-    handler = runtime.handlers[handler_name]
     if not handler.features.checkpoints:
         able = sorted(name for name, other in runtime.handlers.items() if other.features.checkpoints)
         hint = f"; handlers that can: {', '.join(able)}" if able else "; runc can"
         raise FailedPrecondition(
-            f'the handler "{handler_name}" ({handler.runtime.program}) was built without criu and can neither '
+            f'the handler "{handler.runtime.name}" ({handler.runtime.program}) was built without criu and can neither '
             f"checkpoint nor restore{hint}"
         )
     if shutil.which("criu") is None:

@@ -50,7 +50,7 @@ async def checkpoint_container(runtime: Runtime, container: Container, location:
     It is there as a whole or not at all. Raises InvalidArgument, FailedPrecondition if the container does not run or
     the host cannot, DeadlineExceeded after `seconds`, Internal with criu's words.
     """
-    checkpoint_files.check_possible(runtime, container.facts.handler)
+    checkpoint_files.check_possible(runtime, runtime.handler_of(container))
     if not os.path.isabs(location):
         raise InvalidArgument(f'location: "{location}" is not an absolute path')
     if await asyncio.to_thread(os.path.isdir, location) or not await asyncio.to_thread(

@@ -37,7 +37,7 @@ async def create_container(runtime: Runtime, sandbox: Sandbox, config: v1.Contai
     InvalidArgument, AlreadyExists, NotFound if the image is not on the node, FailedPrecondition if the sandbox is not
     ready.
     """
-    handler = runtime.handlers[sandbox.facts.handler]
+    handler = runtime.handler_of(sandbox)
     validate.container(config, sandbox.config, handler.features)
     _check_ready(sandbox)
     image = find_image(runtime, config.image.image)

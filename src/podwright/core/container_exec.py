@@ -31,7 +31,7 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
     described = exec_process.describe(runtime, container, command)
     try:
         with step("container.exec", container.id):
-            handler = runtime.handlers[container.facts.handler]
+            handler = runtime.handler_of(container)
             done = await execution.finish(
                 handler.runtime,
                 handler.features,

@@ -111,7 +111,7 @@ async def start(
     """
     await exec_process.wait_until_possible(container)
     described = await asyncio.to_thread(exec_process.describe, runtime, container, command, tty=wanted.tty, size=size)
-    handler = runtime.handlers[container.facts.handler]
+    handler = runtime.handler_of(container)
     try:
         with step("container.exec", container.id):
             running = await execution.start(

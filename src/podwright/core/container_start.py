@@ -30,8 +30,8 @@ async def start_container(runtime: Runtime, container: Container) -> None:
         if container.status.refusal:
             await exits.end_unstarted(runtime, container, "StartError", container.status.refusal)
             raise InvalidArgument(container.status.refusal)
+        handler = runtime.handler_of(container)
         if container.facts.restores:
-            handler = runtime.handlers[container.facts.handler]
             await container_restore.resume(runtime, container, creation(runtime, container, handler))
             logger.info("container %s runs on", container.title)
             return
@@ -39,12 +39,12 @@ async def start_container(runtime: Runtime, container: Container) -> None:
         await runtime.index.update_container(container, phase="starting", started_at=now_ns())
         try:
             with step("container.start", container.id):
-                await runtime.handlers[container.facts.handler].runtime.start(container.id)
+                await handler.runtime.start(container.id)
         except PodwrightError as error:
-            # Its conmon sees it end and exits.py records the rest.
-            await runtime.index.update_container(container, reason="StartError", message=str(error))
+            # Its conmon sees it end and exits.py, which waits for the lock, records the rest.
             assert container.status.process is not None
             container.status.process.kill()
+            await runtime.index.update_container(container, reason="StartError", message=str(error))
             raise
         await runtime.index.update_container(container, phase="running")
     logger.info("container %s is running", container.title)

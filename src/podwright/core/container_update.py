@@ -32,7 +32,7 @@ async def update_container(runtime: Runtime, container: Container, wanted: v1.Li
             if container.status.process is None:
                 await asyncio.to_thread(write_limits, runtime.paths.bundle(container.id), document)
             else:
-                await runtime.handlers[container.facts.handler].runtime.update(container.id, document)
+                await runtime.handler_of(container).runtime.update(container.id, document)
                 if merged.cpu_quota < 0 and not runtime.host.v2:
                     await _lift_cpu_quota(runtime, container)
         await runtime.index.update_container(container, resources=merged.SerializeToString())

@@ -115,9 +115,7 @@ def describe(
     if size is not None:
         document["consoleSize"] = dict(size)
     score = document.get("oomScoreAdj")
-    inherits = (
-        runtime.handlers[container.facts.handler].features.flavour == "crun" and score != runtime.host.oom_score_adj
-    )
+    inherits = runtime.handler_of(container).features.flavour == "crun" and score != runtime.host.oom_score_adj
     directory = runtime.paths.exec(container.id, exec_id)
     described = Described(directory, exec_id, score if inherits else None, oci_process.owner(spec))
     os.mkdir(described.directory, 0o700)

@@ -13,13 +13,14 @@ from podwright.core.paths import Paths
 from podwright.core.stats import Stats
 from podwright.core.stream_requests import StreamRequests
 from podwright.core.timeline import Timeline
-from podwright.errors import InvalidArgument
+from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.images.service import Images
 from podwright.network.attachments import Network
 from podwright.oci.features import Features
 from podwright.oci.host import Host
 from podwright.oci.runtime import OciRuntime
 from podwright.state.index import Index
+from podwright.state.records import Container, Sandbox
 from podwright.state.store import Store
 
 
@@ -70,6 +71,17 @@ class Runtime:
         if found is None:
             known = ", ".join(sorted(self.handlers))
             raise InvalidArgument(f'runtime_handler: there is no handler "{name}", but {known}')
+        return found
+
+    def handler_of(self, made: Sandbox | Container) -> Handler:
+        """The handler that it was made with. Raises FailedPrecondition if an earlier daemon had it, and this one has
+        not.
+        """
+        found = self.handlers.get(made.facts.handler)
+        if found is None:
+            raise FailedPrecondition(
+                f'{made.title} was made with the handler "{made.facts.handler}", which is no longer configured'
+            )
         return found
 
     def uses_image(self, image_id: str) -> bool:

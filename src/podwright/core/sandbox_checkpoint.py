@@ -40,7 +40,7 @@ async def checkpoint_sandbox(runtime: Runtime, sandbox: Sandbox, container_ids: 
     All are frozen before the first is written and run on after the last; if anything fails, or the caller leaves, the
     directory is empty again. Raises InvalidArgument, FailedPrecondition, Internal with criu's words.
     """
-    checkpoint_files.check_possible(runtime, sandbox.facts.handler)
+    checkpoint_files.check_possible(runtime, runtime.handler_of(sandbox))
     if sandbox.status.phase != "ready":
         raise FailedPrecondition(f"sandbox {sandbox.title} is {sandbox.status.phase}: only a ready one is checkpointed")
     directories = _directories(sandbox, container_ids, path)

@@ -33,7 +33,7 @@ async def restore_sandbox(runtime: Runtime, request: v1.RestorePodRequest) -> st
     the node, FailedPrecondition if the host cannot, and what making a sandbox raises.
     """
     handler = runtime.handler(request.runtime_handler)
-    checkpoint_files.check_possible(runtime, handler.runtime.name)
+    checkpoint_files.check_possible(runtime, handler)
     validate.sandbox(request.config, runtime.host, handler.features)
     if namespaces.has_user_namespace(request.config.linux.security_context.namespace_options):
         raise FailedPrecondition("pods with a user namespace of their own cannot be restored")
@@ -44,7 +44,9 @@ async def restore_sandbox(runtime: Runtime, request: v1.RestorePodRequest) -> st
             f"container_configs: the checkpoint has the containers {', '.join(sorted(checkpoints))}, "
             f"not {', '.join(sorted(configs))}"
         )
-    images = {name: _image(runtime, request.config, config, checkpoints[name]) for name, config in configs.items()}
+    images = {
+        name: _image(runtime, request.config, config, checkpoints[name], handler) for name, config in configs.items()
+    }
     with contextlib.ExitStack() as leases:
         for image in images.values():
             leases.enter_context(runtime.images.lease(image.id))
@@ -91,8 +93,14 @@ def _by_name(configs: Iterable[v1.ContainerConfig]) -> dict[str, v1.ContainerCon
     return found
 
 
-def _image(runtime: Runtime, sandbox: v1.PodSandboxConfig, config: v1.ContainerConfig, checkpoint: Checkpoint) -> Image:
-    validate.container(config, sandbox, runtime.handler("").features)
+def _image(
+    runtime: Runtime,
+    sandbox: v1.PodSandboxConfig,
+    config: v1.ContainerConfig,
+    checkpoint: Checkpoint,
+    handler: Handler,
+) -> Image:
+    validate.container(config, sandbox, handler.features)
     image = runtime.images.find(config.image.image)
     if image is None:
         raise NotFound(f'image "{config.image.image}" is not on this node: pull it first')
