@@ -151,6 +151,7 @@ def test_what_may_not_be_done_on_a_volume(pods: Pods, sandbox: str, volume: Path
     code, output = pods.run(sandbox, mounted(pods, script, mount))
     assert code == 126
     assert "Permission denied" in output
+    assert pods.cri.status().features.mount_options, "kubelets ask for it only where it is said"
 
 
 @pytest.mark.parametrize("readonly", [False, True])

@@ -236,3 +236,16 @@ def test_a_user_namespace(pods: Pods, chosen: str) -> None:
         "0",
         "writes",
     ]
+
+
+def test_a_user_namespace_with_the_host_s_network(pods: Pods) -> None:
+    assert pods.cri.status().features.user_namespaces_host_network
+    ids = [v1.IDMapping(container_id=0, host_id=200000, length=65536)]
+    mapped = v1.UserNamespace(mode=v1.POD, uids=ids, gids=ids)
+    wanted = v1.NamespaceOption(userns_options=mapped, pid=v1.CONTAINER, network=v1.NODE)
+    linux = v1.LinuxPodSandboxConfig(security_context=v1.LinuxSandboxSecurityContext(namespace_options=wanted))
+    sandbox_id = pods.run_sandbox(pods.sandbox_config(linux=linux), "crun")
+    container_id = pods.start(sandbox_id, pods.container_config(linux=secured(namespace_options=wanted)))
+    assert pods.exec(container_id, "cat /proc/self/uid_map").split() == ["0", "200000", "65536"]
+    assert "pw0" in pods.exec(container_id, "ls /proc/sys/net/ipv4/conf").split()
+    assert pods.exec(container_id, "echo 1 >/sys/kernel/mm/ksm/run || echo refused") == "refused\n"

@@ -30,7 +30,11 @@ async def status(runtime: Runtime, request: v1.StatusRequest, _call: Call) -> v1
         status=v1.RuntimeStatus(conditions=conditions),
         info={"config": json.dumps(_info(runtime))} if request.verbose else None,
         runtime_handlers=handlers,
-        features=v1.RuntimeFeatures(supplemental_groups_policy=True),
+        features=v1.RuntimeFeatures(
+            supplemental_groups_policy=True,
+            user_namespaces_host_network=any(h.features.user_namespaces for h in runtime.handlers.values()),
+            mount_options=True,
+        ),
     )
 
 
