@@ -51,6 +51,28 @@ def test_writes_at_the_same_time_keep_their_order_and_a_faulty_one_spoils_no_oth
     assert rows(tmp_path / "state.db") == [(n, str(n)) for n in [*range(1, 50), 51]]
 
 
+@pytest.mark.parametrize("value", ["\udc80", 2**63], ids=["no text", "too large"])
+def test_what_sqlite_cannot_hold_is_a_failure_of_one_write_only(tmp_path: Path, value: str | int) -> None:
+    store = Store(str(tmp_path / "state.db"))
+    odd = ("INSERT INTO resource (owner, kind, args) VALUES ('odd', 'pin', ?)", (value,))
+
+    async def scenario() -> list[BaseException | None]:
+        return await asyncio.wait_for(
+            asyncio.gather(
+                store.write((RESOURCE, (1, "half", "pin", b"{}")), odd),
+                store.write((RESOURCE, (2, "whole", "pin", b"{}"))),
+                return_exceptions=True,
+            ),
+            timeout=10,
+        )
+
+    failure, success = asyncio.run(scenario())
+    store.close()
+    assert isinstance(failure, Internal)
+    assert success is None
+    assert rows(tmp_path / "state.db") == [(2, "whole")]
+
+
 def test_a_cancelled_caller_leaves_its_statements_to_be_committed(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "state.db"))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from podwright.clock import now_ns
 from podwright.core.container_stats import written
 from podwright.core.runtime import Runtime
-from podwright.core.sandbox_stats import own_cgroup, read_traffic
+from podwright.core.sandbox_stats import own_cgroup, read_traffic, running
 from podwright.cri import v1
 from podwright.state.records import Container, Sandbox
 from podwright.stats import cgroup_metrics, process_metrics
@@ -31,8 +31,8 @@ def metric_descriptors(runtime: Runtime) -> list[v1.MetricDescriptor]:
 def read_metrics(runtime: Runtime, sandboxes: Sequence[Sandbox]) -> list[v1.PodSandboxMetrics]:
     """Metrics of ready sandboxes and their running containers. Blocking."""
     traffic = read_traffic(runtime, sandboxes)
-    running = {s.id: [c for c in s.containers.values() if c.status.phase == "running"] for s in sandboxes}
-    usages = written(runtime, [container for containers in running.values() for container in containers])
+    by_sandbox = {sandbox.id: running(sandbox) for sandbox in sandboxes}
+    usages = written(runtime, [container for containers in by_sandbox.values() for container in containers])
     disk = _Disk(runtime.paths.containers)
     return [
         v1.PodSandboxMetrics(
@@ -42,7 +42,7 @@ def read_metrics(runtime: Runtime, sandboxes: Sequence[Sandbox]) -> list[v1.PodS
                 v1.ContainerMetrics(
                     container_id=container.id, metrics=_of_container(runtime, container, disk, usages.get(container.id))
                 )
-                for container in running[sandbox.id]
+                for container in by_sandbox[sandbox.id]
             ],
         )
         for sandbox in sandboxes

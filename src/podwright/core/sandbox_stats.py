@@ -19,7 +19,7 @@ from podwright.stats.trees import TreeUsage
 def read_stats(runtime: Runtime, sandboxes: Sequence[Sandbox]) -> list[v1.PodSandboxStats]:
     """Figures of ready sandboxes. Blocking. One that is stopped meanwhile has attributes, and what was still there."""
     traffic = read_traffic(runtime, sandboxes)
-    usages = written(runtime, [container for sandbox in sandboxes for container in _running(sandbox)])
+    usages = written(runtime, [container for sandbox in sandboxes for container in running(sandbox)])
     return [_read(runtime, sandbox, usages, traffic.get(sandbox.id)) for sandbox in sandboxes]
 
 
@@ -42,15 +42,16 @@ def own_cgroup(runtime: Runtime, sandbox: Sandbox) -> str | None:
     return resources.parent_cgroup(parent, runtime.host.driver)
 
 
-def _running(sandbox: Sandbox) -> list[Container]:
-    return [container for container in sandbox.containers.values() if container.status.phase == "running"]
+def running(sandbox: Sandbox) -> list[Container]:
+    """The sandbox's running containers. Looks at a copy: the event loop adds and removes some meanwhile."""
+    return [container for container in list(sandbox.containers.values()) if container.status.phase == "running"]
 
 
 def _read(
     runtime: Runtime, sandbox: Sandbox, usages: Mapping[str, TreeUsage], traffic: list[Interface] | None
 ) -> v1.PodSandboxStats:
     stats = v1.PodSandboxStats(attributes=_attributes(sandbox))
-    for container in _running(sandbox):
+    for container in running(sandbox):
         fill_stats(stats.linux.containers.add(), runtime, container, usages.get(container.id))
     cgroup = own_cgroup(runtime, sandbox)
     sample = runtime.stats.meters.sample(sandbox.id, cgroup) if cgroup else None
@@ -63,7 +64,7 @@ def _read(
         _fill_sums(stats.linux, now)
     if traffic is not None:
         fill.fill_network(stats.linux.network, traffic, INTERFACE, now)
-    cgroups = [cgroup] if cgroup else [c.status.cgroup for c in sandbox.containers.values() if c.status.cgroup]
+    cgroups = [cgroup] if cgroup else [c.status.cgroup for c in list(sandbox.containers.values()) if c.status.cgroup]
     stats.linux.process.timestamp = now
     stats.linux.process.process_count.value = sum(runtime.host.cgroups.count_processes(path) for path in cgroups)
     return stats

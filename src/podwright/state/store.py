@@ -52,6 +52,10 @@ SCHEMA: tuple[str, ...] = (
 )
 
 
+_FAULTS = (sqlite3.Error, ValueError, OverflowError)
+"""Of a statement: also that a text is not Unicode, or a number too large."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     statements: tuple[Statement, ...]
@@ -132,7 +136,7 @@ class Store:
             for number, job in enumerate(jobs):
                 try:
                     self._run(job)
-                except sqlite3.Error as error:
+                except _FAULTS as error:
                     failures[number] = error
             self._connection.execute("COMMIT")
             if durable:
@@ -150,7 +154,7 @@ class Store:
         try:
             for sql, parameters in job.statements:
                 self._connection.execute(sql, parameters)
-        except sqlite3.Error:
+        except _FAULTS:
             self._connection.execute("ROLLBACK TO job")
             raise
         finally:
