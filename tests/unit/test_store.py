@@ -56,7 +56,7 @@ def test_what_sqlite_cannot_hold_is_a_failure_of_one_write_only(tmp_path: Path, 
     store = Store(str(tmp_path / "state.db"))
     odd = ("INSERT INTO resource (owner, kind, args) VALUES ('odd', 'pin', ?)", (value,))
 
-    async def scenario() -> list[BaseException | None]:
+    async def scenario() -> tuple[BaseException | None, BaseException | None]:
         return await asyncio.wait_for(
             asyncio.gather(
                 store.write((RESOURCE, (1, "half", "pin", b"{}")), odd),

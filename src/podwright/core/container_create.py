@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from podwright.clock import now_ns
 from podwright.core import container_image, container_restore, exits, view
@@ -88,27 +89,23 @@ async def make_container(
             with step("container.spec", container.id):
                 built = await asyncio.to_thread(_write_bundle, runtime, container, image, sources, handler, checkpoint)
                 await _prepare_host_paths(runtime, container, built)
-            made, refusal = None, ""
-            if checkpoint is None:
-                made, refusal = await _create(runtime, container, handler, built)
+            made = {} if checkpoint is not None else await _create(runtime, container, handler, built)
             await runtime.index.update_container(
                 container,
                 phase="created",
-                refusal=refusal,
-                process=made.container if made else None,
-                monitor=made.monitor if made else None,
-                cgroup=await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid) if made else "",
                 user=_user(built.spec),
                 resources=config.linux.resources.SerializeToString(),
+                **made,
             )
             _check_ready(sandbox)  # it may have been stopped meanwhile
+            if container.status.process is not None:
+                exits.watch_container(runtime, container)
         except BaseException as error:
             await _undo(runtime, container, error)
             raise
-        if made:
-            exits.watch_container(runtime, container)
     for note in (*notes, *built.notes):
         logger.info("container %s: %s", container.title, note)
+    refusal = container.status.refusal
     logger.info("container %s is created%s", container.title, f", but: {refusal}" if refusal else "")
     return container.id
 
@@ -250,17 +247,19 @@ def _user(document: Document) -> User:
     return User(user["uid"], user["gid"], tuple(user.get("additionalGids", ())))
 
 
-async def _create(
-    runtime: Runtime, container: Container, handler: Handler, built: spec.Built
-) -> tuple[conmon.Monitored | None, str]:
-    """The container's process and its conmon; or why there can be none, and then nothing of them is left."""
+async def _create(runtime: Runtime, container: Container, handler: Handler, built: spec.Built) -> dict[str, Any]:
+    """What its status has to say of the process and its conmon; or why there can be none, and then nothing of them is
+    left.
+    """
     try:
         with step("container.create", container.id):
-            return await conmon.create(creation(runtime, container, handler, built.spec["process"]["args"][0])), ""
+            made = await conmon.create(creation(runtime, container, handler, built.spec["process"]["args"][0]))
+            cgroup = await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid)
+            return {"process": made.container, "monitor": made.monitor, "cgroup": cgroup}
     except InvalidArgument as error:
         refusal = str(error)
     await runtime.ledger.release(container.id, {"container"})
-    return None, refusal
+    return {"refusal": refusal}
 
 
 def creation(runtime: Runtime, container: Container, handler: Handler, executable: str = "") -> conmon.Creation:

@@ -103,6 +103,7 @@ async def resume(runtime: Runtime, container: Container, creation: conmon.Creati
         with step("container.restore", container.id):
             await asyncio.to_thread(_write_criu_config, creation.bundle)
             made = await conmon.create(creation)
+            cgroup = await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid)
     except PodwrightError as error:
         words = await asyncio.to_thread(criu_errors, f"{creation.bundle}/restore.log")
         failure = Internal(f"{error}{f': {words}' if words else ''}")
@@ -113,7 +114,7 @@ async def resume(runtime: Runtime, container: Container, creation: conmon.Creati
         phase="running",
         process=made.container,
         monitor=made.monitor,
-        cgroup=await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid),
+        cgroup=cgroup,
     )
     exits.watch_container(runtime, container)
     # What cannot be removed now goes with the container.
