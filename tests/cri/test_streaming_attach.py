@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from podwright.client.streaming import over_websocket
+from podwright.client.upgrade import to_websocket
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
-from podwright.wire.remote_command import Outcome
+from podwright.wire.remote_command import Channel, Outcome
 from support.cri import Pods, until
 from support.streaming import Streams, on, read_until
 
@@ -95,6 +97,26 @@ def test_a_terminal(pods: Pods, handler: str) -> None:
     on(pods.node, test)
 
 
+@pytest.mark.parametrize("ending", ["finish", "abort"])
+@pytest.mark.parametrize("once", [False, True])
+def test_a_session_at_a_terminal_can_be_resumed(pods: Pods, ending: str, *, once: bool) -> None:
+    container = started(pods, "while read line; do echo got $line; done", stdin=True, stdin_once=once, tty=True)
+
+    async def test(streams: Streams) -> None:
+        for word in (b"one", b"two"):  # `kubectl run -it` asks for stdin_once, and says how to resume the session
+            async with await streams.attach(container, stdin=True, tty=True) as command:
+                await command.send(word + b"\n")
+                await read_until(command, b"got " + word + b"\r\n")
+                if ending == "finish":
+                    command.finish()
+                    assert await command.outcome() == Outcome(0)
+                else:
+                    command._connection.abort()
+
+    on(pods.node, test, seconds=10)
+    assert pods.status(container).state == v1.CONTAINER_RUNNING
+
+
 def test_a_terminal_is_read_by_clients_without_one_too(pods: Pods) -> None:
     container = started(pods, "while read line; do echo got $line; done", stdin=True, tty=True)
 
@@ -130,6 +152,40 @@ def test_stdin_for_one_client_only(pods: Pods, over: str, ending: str) -> None:
 
     on(pods.node, test)
     assert pods.exited(container).exit_code == 0
+
+
+@pytest.mark.parametrize(("tty", "once"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("over", BEST)
+def test_the_end_of_input_ends_the_session_where_the_container_goes_on(
+    pods: Pods, over: str, *, tty: bool, once: bool
+) -> None:
+    container = started(pods, "while read line; do echo got $line; done", stdin=True, stdin_once=once, tty=tty)
+
+    async def test(streams: Streams) -> None:
+        async with await streams.attach(container, stdin=True, tty=tty, over=over) as command:
+            await command.send(b"one\n")
+            command.finish()
+            output = await command.stdout.read_all()  # what the container says to the last line still arrives
+            assert output == (b"one\r\ngot one\r\n" if tty else b"got one\n")
+            assert await command.outcome() == Outcome(0)
+
+    on(pods.node, test, seconds=10)
+    assert pods.status(container).state == v1.CONTAINER_RUNNING
+
+
+def test_who_sends_only_leaves_at_the_end_of_the_input(pods: Pods) -> None:
+    container = started(pods, "cat; sleep 1000", stdin=True, stdin_once=True)
+
+    async def test(streams: Streams) -> None:
+        url = (await streams.cri.attach(container, stdin=True)).url
+        upgraded = await to_websocket(url, BEST[1:])
+        async with over_websocket(upgraded, [Channel.STDIN], tty=False) as command:
+            await command.send(b"one\n")
+            command.finish()
+            assert await command.outcome() == Outcome(0)
+
+    on(pods.node, test, seconds=10)
+    assert pods.output(container) == "one\n"
 
 
 def test_who_looks_on_holds_up_nobody_after_leaving(pods: Pods) -> None:

@@ -177,6 +177,12 @@ def test_attach_passes_the_containers_status_on(pods: Pods) -> None:
     assert run(podwright(pods, "attach", "-i", made), b"hello\n") == (9, b"hello\n", b"")
 
 
+def test_attach_returns_at_the_end_of_its_input(pods: Pods) -> None:
+    script = "while read line; do echo got $line; done"
+    made = pods.start(pods.run_sandbox(), pods.container_config(script, stdin=True))
+    assert run(podwright(pods, "attach", "-i", made), b"hello\n") == (0, b"got hello\n", b"")
+
+
 def received(port: int, data: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(data)
@@ -270,6 +276,10 @@ def test_crictl_exec_at_a_terminal(pods: Pods, container: str, transport: str) -
 def test_crictl_attach(pods: Pods, transport: str) -> None:
     made = pods.start(pods.run_sandbox(), pods.container_config("read line; echo got $line", stdin=True))
     command = crictl(pods, "attach", "--transport", transport, "-i", made)
+    assert run(command, b"hello\n")[:2] == (0, b"got hello\n")
+    script = "while read line; do echo got $line; done"
+    endless = pods.start(pods.run_sandbox(), pods.container_config(script, stdin=True))
+    command = crictl(pods, "attach", "--transport", transport, "-i", endless)
     assert run(command, b"hello\n")[:2] == (0, b"got hello\n")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from podwright.clock import now_ns
-from podwright.core import container_image, container_restore, exits, view
+from podwright.core import container_attach, container_image, container_restore, exits, view
 from podwright.core.checkpoint_files import Checkpoint
 from podwright.core.container_log import make_log
 from podwright.core.container_mounts import find_image, find_volumes, mount_rootfs, mount_volumes
@@ -275,7 +275,7 @@ def creation(runtime: Runtime, container: Container, handler: Handler, executabl
         exits=runtime.paths.exits,
         log_path=container.facts.log_path,
         stdin=config.stdin,
-        stdin_once=config.stdin_once,
+        stdin_once=container_attach.is_closed_after(config),
         terminal=config.tty,
         images=container_restore.images(runtime, container) if container.facts.restores else "",
     )

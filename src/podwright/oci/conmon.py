@@ -48,6 +48,7 @@ class Creation:
     """Empty for no log."""
     stdin: bool = False
     stdin_once: bool = False
+    """stdin is closed when anybody who is attached leaves."""
     terminal: bool = False
     images: str = ""
     """The directory with criu's images of processes, if the container is not to be created but restored from them."""
