@@ -260,14 +260,7 @@ def test_who_has_figures(pods: Pods) -> None:
 
 def open_files(pods: Pods, name: str) -> int:
     """How many files with this in their path the daemon has open."""
-    directory = f"/proc/{pods.node.daemon}/fd"
-    return sum(
-        name in os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory) if _is_there(f"{directory}/{fd}")
-    )
-
-
-def _is_there(path: str) -> bool:
-    return os.path.islink(path)
+    return sum(name in path for path in pods.node.open_files())
 
 
 def test_files_are_kept_open_only_for_those_that_run(pods: Pods) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
-import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +23,6 @@ GIB = 1 << 30
 BEST = ["spdy:v4.channel.k8s.io", "v5.channel.k8s.io"]
 
 
-def descriptors(pods: Pods) -> int:
-    return len(os.listdir(f"/proc/{pods.node.daemon}/fd"))
-
-
 def memory(pods: Pods) -> int:
     """The most bytes that the daemon has had resident since the mark was reset."""
     status = Path(f"/proc/{pods.node.daemon}/status").read_text()
@@ -41,7 +37,7 @@ def reset_memory(pods: Pods) -> int:
 @pytest.mark.slow
 def test_two_hundred_sessions_at_once(pods: Pods) -> None:
     container = pods.start(pods.run_sandbox())
-    before = descriptors(pods)
+    before = Counter(pods.node.open_files())
 
     async def test(streams: Streams) -> None:
         async def one(number: int) -> None:
@@ -74,7 +70,7 @@ def test_two_hundred_sessions_at_once(pods: Pods) -> None:
 
     on(pods.node, test, seconds=110)
     until(lambda: pods.exec(container, "ps -o args"), lambda text: "cat" not in text.splitlines())
-    until(lambda: descriptors(pods), lambda now: now <= before)
+    until(lambda: Counter(pods.node.open_files()) - before, lambda more: not more)
 
 
 @pytest.mark.slow

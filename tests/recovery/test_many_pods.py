@@ -1,7 +1,6 @@
 """Many pods: nothing is left of two hundred, and a daemon with a hundred is back within a second."""
 
 import concurrent.futures
-import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -57,28 +56,18 @@ def processor_seconds(machine: Node) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def descriptors(machine: Node) -> list[str]:
-    """What the daemon has open, without the numbers of sockets and pipes."""
-    directory = f"/proc/{machine.daemon}/fd"
-    found = []
-    for fd in os.listdir(directory):
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            found.append(os.readlink(f"{directory}/{fd}").partition(":[")[0])
-    return sorted(found)
-
-
 def test_nothing_is_left_of_two_hundred_pods(machine: Node) -> None:
     pods = Pods(machine)
     pods.warm_up()
     live(pods, 0)
-    before, open_before = snapshot(machine), descriptors(machine)
+    before, open_before = snapshot(machine), machine.open_files()
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda number: live(pods, number), range(40)))
         early = memory(machine)
         list(pool.map(lambda number: live(pods, number), range(40, PODS)))
     assert leaks(machine, before) == {}
     assert memory(machine) - early < GROWTH
-    until(lambda: descriptors(machine), lambda now: now == open_before)
+    until(machine.open_files, lambda now: now == open_before)
 
 
 def test_a_daemon_with_a_hundred_pods_is_back_within_a_second(machine: Node) -> None:

@@ -161,6 +161,15 @@ level = "{log_level}"
         children = Path(f"/proc/{self._daemon.pid}/task/{self._daemon.pid}/children").read_text().split()
         return int(children[0])
 
+    def open_files(self) -> list[str]:
+        """What the daemon has open: paths, and such as `socket` and `pipe` without their numbers."""
+        directory = f"/proc/{self.daemon}/fd"
+        found = []
+        for fd in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.append(os.readlink(f"{directory}/{fd}").partition(":[")[0])
+        return sorted(found)
+
     def kill(self) -> None:
         """kill -9 of the daemon."""
         assert self._daemon is not None
