@@ -144,14 +144,15 @@ def test_the_terminal_is_as_before_afterwards(pods: Pods, container: str) -> Non
         screen.see(b"unchanged")
 
 
-def test_an_interrupted_exec_takes_its_command_along(pods: Pods, container: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_signalled_exec_takes_its_command_along(pods: Pods, container: str, number: signal.Signals) -> None:
     process = subprocess.Popen(podwright(pods, "exec", container, "sh", "-c", "echo begun; sleep 6789"), stdout=-1)
     assert process.stdout
     assert process.stdout.readline() == b"begun\n"
     children = f"/proc/{process.pid}/task/{process.pid}/children"
     with open(children, encoding="ascii") as file:
-        os.kill(int(file.read()), signal.SIGINT)  # nsenter's child
-    assert process.wait(timeout=30) == 130
+        os.kill(int(file.read()), number)  # nsenter's child
+    assert process.wait(timeout=30) == (130 if number == signal.SIGINT else -number)
     process.stdout.close()
     until(lambda: pods.exec(container, "ps -o args"), lambda text: "6789" not in text)
 

@@ -102,7 +102,8 @@ def test_a_terminal_has_its_size_from_the_beginning(pods: Pods, handler: str) ->
     container = pods.start(pods.run_sandbox(handler=handler))
 
     async def test(streams: Streams) -> None:
-        async with await streams.exec(container, "sh", "-c", "sleep 0.2; stty size", tty=True) as command:
+        script = 'until size=$(stty size 2>/dev/null) && [ "$size" ]; do :; done; echo $size'  # clients may be late
+        async with await streams.exec(container, "sh", "-c", script, tty=True) as command:
             await command.resize(width=101, height=37)
             assert await finished(command) == (b"37 101\r\n", b"", Outcome(0))
 
@@ -115,10 +116,8 @@ def test_control_keys_reach_the_terminals_processes(pods: Pods, handler: str) ->
 
     async def test(streams: Streams) -> None:
         async with await streams.exec(container, "sh", stdin=True, tty=True) as command:
-            await command.send(b"sleep 7654\n")
-            await asyncio.to_thread(
-                until, lambda: pods.exec(container, "ps -o args"), lambda text: "\nsleep 7654" in text
-            )
+            await command.send(b"sh -c 'echo begun $((1+1)); exec sleep 7654'\n")
+            await read_until(command, b"begun 2\r\n")  # not what the terminal echoes
             await command.send(b"\x03")
             await command.send(b"echo still $((40+3)); exit\n")
             await read_until(command, b"still 43\r\n")
