@@ -17,6 +17,8 @@ an ambiguous name, 4 no runtime there, 130 interrupted; exec and run end with th
 with 125 where that did not come to it
 """
 
+_ORDERS: Final = ("cpu", "memory", "pids", "network", "disk", "name")
+
 _Commands = argparse._SubParsersAction  # noqa: SLF001  argparse has no public name for it
 
 
@@ -112,9 +114,25 @@ def _pods_and_containers(commands: "_Commands[argparse.ArgumentParser]") -> None
     events = _command(commands, "events", "events:events", "show what happens to pods and containers, as it happens")
     events.add_argument("-o", "--output", choices=("table", "json"), default="table", help="json: an object a line")
 
-    stats = _command(commands, "stats", "stats:stats", "show what running containers use")
-    stats.add_argument("names", metavar="NAME", nargs="*")
+    stats = _command(commands, "stats", "stats:stats", "show what running containers, or pods, use")
+    stats.add_argument("names", metavar="NAME", nargs="*", help="only these")
+    stats.add_argument("-p", "--pods", action="store_true", help="pods as a whole, with their traffic")
     _output(stats)
+
+    top = _command(commands, "top", "top:top", "show what uses this node, again and again, or once into a pipe")
+    top.add_argument("names", metavar="NAME", nargs="*", help="only these pods and containers")
+    top.add_argument("-s", "--sort", choices=_ORDERS, default="cpu", help="the largest first (cpu)")
+    top.add_argument("-n", "--interval", type=_interval, default=2.0, metavar="SECONDS", help="between two looks (2)")
+
+
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds from 0.1 to 3600')
+    return seconds
 
 
 def _running(commands: "_Commands[argparse.ArgumentParser]") -> None:

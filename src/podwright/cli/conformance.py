@@ -4,14 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from podwright.cli.about import cgroup_driver
 from podwright.cli.connection import connect
 from podwright.cli.output import Column, coloured, report, structured, table
 from podwright.cli.pull import pull_image
-from podwright.client import Client
-from podwright.conformance.checks import Check
 from podwright.conformance.run import Result, chosen, run
 from podwright.cri import v1
-from podwright.errors import NotFound, PodwrightError
+from podwright.errors import NotFound
 
 _COLOURS = {"passed": "32", "failed": "1;31", "skipped": "33"}
 
@@ -22,30 +21,21 @@ def conformance(options: argparse.Namespace) -> int:
     if not checks:
         raise NotFound(f"no check has one of these words: {' '.join(options.words)}")
     if options.list:
-        columns = (Column[Check]("AREA", lambda check: check.area), Column[Check]("CHECK", lambda check: check.name))
-        table([c.title for c in columns], [[c.cell(check) for c in columns] for check in checks], columns)
+        table(checks, (Column("AREA", lambda check: check.area), Column("CHECK", lambda check: check.name)))
         return 0
     results: list[Result] = []
     with connect(options) as cri:
         version = cri.version()
         if not cri.image_status(options.image).HasField("image"):
             pull_image(cri, options.image, quiet=False)
+        parent = options.cgroup_parent or ("system.slice" if cgroup_driver(cri) == "systemd" else "")
         report(f"{version.runtime_name} {version.runtime_version}, {len(checks)} checks")
-        for result in run(cri, checks, options.image, options.cgroup_parent or _cgroup_parent(cri)):
+        for result in run(cri, checks, options.image, parent):
             results.append(result)
             if options.output == "table":
                 _print(result)
     _end(results, version, options.output)
     return 1 if any(result.outcome == "failed" for result in results) else 0
-
-
-def _cgroup_parent(cri: Client) -> str:
-    """A parent that suits the runtime's driver; none where it does not say."""
-    try:
-        driver = cri.runtime_config().linux.cgroup_driver
-    except PodwrightError:
-        return ""
-    return "system.slice" if driver == v1.SYSTEMD else ""
 
 
 def _print(result: Result) -> None:

@@ -133,6 +133,10 @@ class Inventory:
                 newest[container.name] = container
         return list(newest.values())
 
+    def containers_of(self, found: Pod | Container) -> list[Container]:
+        """The containers that are meant by a name that means this."""
+        return self.members(found) if isinstance(found, Pod) else [found]
+
 
 def _container(listed: v1.Container, pods: dict[str, Pod]) -> Container:
     pod = pods.get(listed.pod_sandbox_id)

@@ -12,7 +12,7 @@ from typing import Final
 
 from podwright.cli.connection import connect
 from podwright.cli.humans import duration
-from podwright.cli.inventory import Inventory, Pod
+from podwright.cli.inventory import Inventory
 from podwright.cli.output import coloured
 from podwright.client import Client
 from podwright.clock import now_ns
@@ -65,7 +65,7 @@ def logs(options: argparse.Namespace) -> int:
     with connect(options) as cri:
         inventory = Inventory.of(cri)
         found = inventory.either(options.name)
-        containers = inventory.members(found) if isinstance(found, Pod) else [found]
+        containers = inventory.containers_of(found)
         if not containers:
             raise NotFound(f'pod "{found.full_name}" has no containers')
         paths = [_path(cri, container.id, container.full_name) for container in containers]

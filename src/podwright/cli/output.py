@@ -1,17 +1,24 @@
 """How results are printed: tables for people, plain columns for pipes, JSON and YAML for programs."""
 
+import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
 from podwright.cli.messages import plain
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Item = TypeVar("Item")
+
+_WIDEST: Final = 1 << 16
+"""Columns, for tables to take as many as they need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,7 @@ def show(
     elif form in {"json", "yaml"}:
         structured({title: [plain(message(item)) for item in items]}, form)
     else:
-        shown = [column for column in columns if form == "wide" or not column.wide]
-        table([column.title for column in shown], [[column.cell(item) for column in shown] for item in items], shown)
+        table(items, [column for column in columns if form == "wide" or not column.wide])
 
 
 def structured(value: object, form: str) -> None:
@@ -63,14 +69,14 @@ def structured(value: object, form: str) -> None:
     print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[Cell | str]], columns: Sequence[Column[Any]]) -> None:
-    """Prints rows below titles; nothing is ever cut off."""
-    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+def table(items: Iterable[Item], columns: Sequence[Column[Item]]) -> None:
+    """Prints a row for each item, below titles; nothing is ever cut off."""
+    rows = _cells(items, columns)
     if sys.stdout.isatty():
-        _rich(titles, cells, columns)
+        _print_drawing(rows, columns)
         return
-    lines = [list(titles), *([cell.text or "-" for cell in row] for row in cells)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(titles))]
+    lines = [[column.title for column in columns], *([cell.text or "-" for cell in row] for row in rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     for line in lines:
         aligned = (
             text.rjust(width) if column.right else text.ljust(width)
@@ -79,19 +85,42 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Cell | str]], columns: 
         print("  ".join(aligned).rstrip())
 
 
-def _rich(titles: Sequence[str], rows: Sequence[Sequence[Cell]], columns: Sequence[Column[Any]]) -> None:
+def drawn(items: Iterable[Item], columns: Sequence[Column[Item]], width: int) -> list[str]:
+    """The lines of the same table for a terminal that is so wide; what is too much at the right is cut off."""
     from rich.console import Console  # noqa: PLC0415
+    from rich.segment import Segment, Segments  # noqa: PLC0415
+
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False)
+    whole = console.options.update_width(_WIDEST)
+    with console.capture() as captured:
+        for line in console.render_lines(_drawing(_cells(items, columns), columns), whole, pad=False):
+            console.print(Segments([*line, Segment.line()]))
+    return captured.get().splitlines()
+
+
+def _cells(items: Iterable[Item], columns: Sequence[Column[Item]]) -> list[list[Cell]]:
+    cells = ([column.cell(item) for column in columns] for item in items)
+    return [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in cells]
+
+
+def _print_drawing(rows: Sequence[Sequence[Cell]], columns: Sequence[Column[Any]]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    drawing, console = _drawing(rows, columns), Console(highlight=False)
+    needed = console.measure(drawing, options=console.options.update_width(_WIDEST)).maximum
+    Console(width=max(needed, console.width), highlight=False).print(drawing, crop=False)
+
+
+def _drawing(rows: Sequence[Sequence[Cell]], columns: Sequence[Column[Any]]) -> "Table":
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title, column in zip(titles, columns, strict=True):
-        drawn.add_column(title, justify="right" if column.right else "left", no_wrap=True)
+    drawing = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        drawing.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
     for row in rows:
-        drawn.add_row(*(Text(cell.text or "-", cell.style if cell.text else "dim") for cell in row))
-    console = Console(highlight=False)
-    needed = console.measure(drawn, options=console.options.update_width(1 << 16)).maximum
-    Console(width=max(needed, console.width), highlight=False).print(drawn, crop=False)
+        drawing.add_row(*(Text(cell.text or "-", cell.style if cell.text else "dim") for cell in row))
+    return drawing
 
 
 def report(text: str) -> None:

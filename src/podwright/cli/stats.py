@@ -1,77 +1,96 @@
-"""`podwright stats`: what running containers use at this moment."""
+"""`podwright stats`: what running containers, or pods, use at this moment."""
 
 import argparse
 import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from podwright.cli.connection import connect
 from podwright.cli.humans import size
-from podwright.cli.inventory import Container, Inventory, Pod
+from podwright.cli.inventory import Inventory
 from podwright.cli.output import Cell, Column, show
-from podwright.client import Client
+from podwright.cli.usage import Sample, cpu_rate, percent
 from podwright.cri import v1
 from podwright.ids import short
 
-_BETWEEN_SAMPLES: Final = 1.0
+BETWEEN_SAMPLES: Final = 1.0
 """Seconds, where the runtime gives no rate by itself."""
+
+Figures = TypeVar("Figures", v1.ContainerStats, v1.PodSandboxStats)
 
 
 def stats(options: argparse.Namespace) -> int:
     """Lists figures of the named pods and containers, or of all."""
+    return _of_pods(options) if options.pods else _of_containers(options)
+
+
+def _of_containers(options: argparse.Namespace) -> int:
     with connect(options) as cri:
         inventory = Inventory.of(cri)
-        wanted = _ids(inventory, options.names)
-        figures = [item for item in _sample(cri) if item.attributes.id in wanted]
-        rates = _rates(cri, figures) if options.output in {"table", "wide"} else {}
-    wide, known = options.output == "wide", {container.id: container for container in inventory.containers}
+        wanted = {item.id for name in options.names for item in inventory.containers_of(inventory.either(name))}
+        figures, rates = _sampled(lambda: Sample.of_containers(cri).containers, options.output)
+    shown = [item for item in figures.values() if not options.names or item.attributes.id in wanted]
+    pods, wide = {item.id: item.pod_name for item in inventory.containers}, options.output == "wide"
     columns: tuple[Column[v1.ContainerStats], ...] = (
         Column("NAME", lambda item: Cell(item.attributes.metadata.name, "bold")),
-        Column("POD", lambda item: known[item.attributes.id].pod_name),
-        Column("CPU", lambda item: _percent(rates.get(item.attributes.id)), right=True),
+        Column("POD", lambda item: pods.get(item.attributes.id, "")),
+        Column("CPU", lambda item: percent(rates.get(item.attributes.id)), right=True),
         Column("MEMORY", lambda item: size(item.memory.working_set_bytes.value), right=True),
         Column("DISK", lambda item: size(item.writable_layer.used_bytes.value), right=True),
         Column("RSS", lambda item: size(item.memory.rss_bytes.value), wide=True, right=True),
         Column("INODES", lambda item: str(item.writable_layer.inodes_used.value), wide=True, right=True),
         Column("ID", lambda item: Cell(item.attributes.id if wide else short(item.attributes.id), "cyan")),
     )
+    _show(shown, columns, options.output)
+    return 0
+
+
+def _of_pods(options: argparse.Namespace) -> int:
+    with connect(options) as cri:
+        inventory = Inventory.of(cri)
+        wanted = {inventory.pod(name).id for name in options.names}
+        figures, rates = _sampled(
+            lambda: {item.attributes.id: item for item in cri.list_pod_sandbox_stats().stats}, options.output
+        )
+    shown, wide = [item for key, item in figures.items() if not wanted or key in wanted], options.output == "wide"
+    columns: tuple[Column[v1.PodSandboxStats], ...] = (
+        Column("NAME", lambda item: Cell(item.attributes.metadata.name, "bold")),
+        Column("NAMESPACE", lambda item: item.attributes.metadata.namespace),
+        Column("CPU", lambda item: percent(rates.get(item.attributes.id)), right=True),
+        Column("MEMORY", lambda item: size(item.linux.memory.working_set_bytes.value), right=True),
+        Column("PIDS", lambda item: str(item.linux.process.process_count.value), right=True),
+        Column("RECEIVED", lambda item: size(item.linux.network.default_interface.rx_bytes.value), right=True),
+        Column("SENT", lambda item: size(item.linux.network.default_interface.tx_bytes.value), right=True),
+        Column("RSS", lambda item: size(item.linux.memory.rss_bytes.value), wide=True, right=True),
+        Column("ID", lambda item: Cell(item.attributes.id if wide else short(item.attributes.id), "cyan")),
+    )
+    _show(shown, columns, options.output)
+    return 0
+
+
+def _sampled(
+    take: Callable[[], Mapping[str, Figures]], form: str
+) -> tuple[Mapping[str, Figures], Mapping[str, float | None]]:
+    """Figures by id, and for tables the CPUs in use. A second sample is only taken where there is need for one."""
+    first = second = take()
+    if form not in {"table", "wide"}:
+        return first, {}
+    if not all(_cpu(item).HasField("usage_nano_cores") for item in first.values()):
+        time.sleep(BETWEEN_SAMPLES)
+        second = take()
+    return first, {key: cpu_rate(_cpu(second[key]), _cpu(first[key])) for key in first.keys() & second.keys()}
+
+
+def _cpu(item: v1.ContainerStats | v1.PodSandboxStats) -> v1.CpuUsage:
+    return item.cpu if isinstance(item, v1.ContainerStats) else item.linux.cpu
+
+
+def _show(shown: Sequence[Figures], columns: Sequence[Column[Figures]], form: str) -> None:
     show(
-        figures,
+        shown,
         columns,
-        options.output,
+        form,
         title="stats",
         identify=lambda item: item.attributes.id,
         message=lambda item: item,
     )
-    return 0
-
-
-def _ids(inventory: Inventory, names: list[str]) -> set[str]:
-    found: list[Container] = []
-    for name in names:
-        item = inventory.either(name)
-        found += inventory.members(item) if isinstance(item, Pod) else [item]
-    return {container.id for container in (found if names else inventory.containers)}
-
-
-def _sample(cri: Client) -> list[v1.ContainerStats]:
-    return list(cri.list_container_stats().stats)
-
-
-def _rates(cri: Client, first: list[v1.ContainerStats]) -> Mapping[str, float]:
-    """CPUs in use by container id: as the runtime says, or else between two samples."""
-    told = {item.attributes.id: item.cpu.usage_nano_cores.value / 1e9 for item in first}
-    if all(item.cpu.HasField("usage_nano_cores") for item in first):
-        return told
-    time.sleep(_BETWEEN_SAMPLES)
-    before = {item.attributes.id: item.cpu for item in first}
-    for item in _sample(cri):
-        earlier = before.get(item.attributes.id)
-        if earlier is not None and item.cpu.timestamp > earlier.timestamp:
-            used = item.cpu.usage_core_nano_seconds.value - earlier.usage_core_nano_seconds.value
-            told[item.attributes.id] = used / (item.cpu.timestamp - earlier.timestamp)
-    return told
-
-
-def _percent(rate: float | None) -> str:
-    return "" if rate is None else f"{rate * 100:.1f} %"

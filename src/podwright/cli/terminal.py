@@ -11,7 +11,7 @@ import signal
 import struct
 import termios
 import tty
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 READ_SIZE = 64 << 10
 DETACH_KEYS = b"\x10\x11"
@@ -93,6 +93,22 @@ def on_resize(function: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)
+
+
+@contextlib.contextmanager
+def whole_screen(number: int) -> Iterator[None]:
+    """A screen of its own, without a cursor, as long as the block runs; then what was there before is there again."""
+    _write_all(number, b"\x1b[?1049h\x1b[?25l")
+    try:
+        yield
+    finally:
+        _write_all(number, b"\x1b[?25h\x1b[?1049l")
+
+
+def draw(number: int, lines: Sequence[str]) -> None:
+    """Puts lines in place of all that is on the screen, without a flicker."""
+    _write_all(number, b"\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in lines[:-1]).encode())
+    _write_all(number, f"{lines[-1]}\x1b[K\x1b[J".encode())
 
 
 class DetachKeys:

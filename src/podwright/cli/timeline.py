@@ -69,8 +69,7 @@ def _table(stages: Sequence[_Stage]) -> None:
         Column("", lambda stage: Cell(_bar(stage, whole), "red" if stage.error else "green")),
         Column("FAILED", lambda stage: stage.error),
     )
-    shown = columns if any(stage.error for stage in stages) else columns[:-1]
-    table([column.title for column in shown], [[column.cell(stage) for column in shown] for stage in stages], shown)
+    table(stages, columns if any(stage.error for stage in stages) else columns[:-1])
 
 
 def _milliseconds(seconds: float) -> str:
