@@ -85,8 +85,9 @@ async def capture(runtime: Runtime, container: Container, directory: str) -> Non
     images, own = os.path.join(directory, IMAGES), runtime.paths.container(container.id)
     for made in (directory, images):
         await asyncio.to_thread(os.mkdir, made, 0o700)
-    with step("checkpoint.dump", container.id):
-        await runtime.handler_of(container).runtime.checkpoint(container.id, images, directory)
+    async with container.sandbox.criu:
+        with step("checkpoint.dump", container.id):
+            await runtime.handler_of(container).runtime.checkpoint(container.id, images, directory)
     with step("checkpoint.files", container.id):
         await runtime.images.pack_changes(f"{own}/upper", os.path.join(directory, ROOTFS_DIFF))
         if await asyncio.to_thread(os.listdir, f"{own}/volumes"):

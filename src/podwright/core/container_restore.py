@@ -100,10 +100,11 @@ async def resume(runtime: Runtime, container: Container, creation: conmon.Creati
     """
     await runtime.index.update_container(container, phase="starting", started_at=now_ns())
     try:
-        with step("container.restore", container.id):
-            await asyncio.to_thread(_write_criu_config, creation.bundle)
-            made = await conmon.create(creation)
-            cgroup = await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid)
+        async with container.sandbox.criu:
+            with step("container.restore", container.id):
+                await asyncio.to_thread(_write_criu_config, creation.bundle)
+                made = await conmon.create(creation)
+                cgroup = await asyncio.to_thread(runtime.host.cgroups.of_process, made.container.pid)
     except PodwrightError as error:
         words = await asyncio.to_thread(criu_errors, f"{creation.bundle}/restore.log")
         failure = Internal(f"{error}{f': {words}' if words else ''}")

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 KILL_SECONDS = 30.0
 """How long a call waits for a killed container; processes in uninterruptible sleep can defy SIGKILL for ever."""
 KILL_AGAIN_SECONDS = 2.0
+THAW_SECONDS = 1.0
 
 
 async def stop_container(runtime: Runtime, container: Container, grace: float) -> None:
@@ -90,6 +91,9 @@ async def _first_of(events: set[asyncio.Event], seconds: float) -> None:
 
 
 def _kill(runtime: Runtime, container: Container) -> None:
-    runtime.host.cgroups.kill(container.status.cgroup)
+    runtime.host.cgroups.kill(container.status.cgroup, seconds=KILL_AGAIN_SECONDS)
     if container.status.process is not None:
         container.status.process.kill(signal.SIGKILL)
+    if container.thaw is not None:  # it is being checkpointed, and on cgroup v1 nobody dies who is frozen
+        with contextlib.suppress(OSError):  # criu may freeze it again; there is another round
+            runtime.host.cgroups.freeze(container.status.cgroup, frozen=False, seconds=THAW_SECONDS)

@@ -2,6 +2,7 @@
 
 from podwright.core.concurrent import all_of
 from podwright.core.container_remove import kill_container
+from podwright.core.container_stop import stop_container
 from podwright.core.ledger import Kind
 from podwright.core.runtime import Runtime
 from podwright.state.records import Sandbox
@@ -13,6 +14,10 @@ LIVE: set[Kind] = {"container", "network", "pin", "mount"}
 
 async def stop_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
     """Stops the sandbox; may be repeated, and takes up where an attempt that failed left off."""
+    if sandbox.checkpoints:
+        # It holds the locks, and may have long to write; without its containers it fails at once.
+        running = [container for container in sandbox.containers.values() if container.status.phase == "running"]
+        await all_of(stop_container(runtime, container, 0) for container in running)
     async with sandbox.lock:
         if sandbox.status.phase == "ready":
             # First of all, so that no container is made from now on: container_create looks again when it is done.

@@ -115,7 +115,10 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Sandbox:
     """A sandbox in memory. Only the index changes `status`."""
 
-    __slots__ = ("checkpoints", "config", "containers", "facts", "fetched", "id", "listed", "lock", "status")
+    __slots__ = (
+        *("checkpoints", "config", "containers", "criu", "facts"),
+        *("fetched", "id", "listed", "lock", "status"),
+    )
 
     def __init__(
         self, sandbox_id: str, config: v1.PodSandboxConfig, facts: SandboxFacts, status: SandboxStatus
@@ -131,6 +134,10 @@ class Sandbox:
         """Held by an operation that changes the sandbox."""
         self.checkpoints = 0
         """How many are under way."""
+        self.criu = asyncio.Lock()
+        """Held while criu works for one of the containers. It locks the network, which is common to all of them, by
+        rules that have the same names each time: two at once would leave it locked.
+        """
         self.listed: bytes | None = None
         """The sandbox as an item of ListPodSandboxResponse, serialised; None after a change."""
 
