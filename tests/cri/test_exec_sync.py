@@ -3,16 +3,19 @@
 import concurrent.futures
 import time
 
+import grpc
 import pytest
 
 from podwright.cri import v1
+from podwright.cri.methods import METHODS
 from podwright.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from podwright.kernel import cgroups
 from support.cri import Pods, host_network, secured, until
 
 pytestmark = pytest.mark.root
 
-CAP = 16 << 20
+CAP = (16 << 20) - 1024
+"""Of both streams together."""
 
 
 @pytest.fixture(params=["crun", "runc"])
@@ -48,11 +51,23 @@ def test_it_is_the_container_s_user_directory_and_environment(pods: Pods) -> Non
     assert pods.exec(container, "id -u; id -G; pwd; echo $COLOUR") == "1000\n1001 50 77\n/tmp\ngreen\n"
 
 
-def test_each_stream_is_cut_at_16_mib(pods: Pods, container: str) -> None:
-    done = pods.cri.exec_sync(
-        container, ["sh", "-c", "head -c 17000000 /dev/zero & head -c 17000000 /dev/zero >&2; wait; exit 9"], timeout=60
-    )
-    assert (len(done.stdout), len(done.stderr), done.exit_code) == (CAP, CAP, 9)
+@pytest.mark.parametrize(
+    ("out", "err", "kept"),
+    [(17 << 20, 100, (CAP - 100, 100)), (100, 17 << 20, (100, CAP - 100)), (17 << 20, 17 << 20, (CAP // 2, CAP // 2))],
+)
+def test_an_answer_fits_into_a_kubelet_s_largest_message(
+    pods: Pods, container: str, out: int, err: int, kept: tuple[int, int]
+) -> None:
+    script = f"head -c {out} /dev/zero & head -c {err} /dev/zero >&2; wait; exit 9"
+    method = METHODS["ExecSync"]
+    request = v1.ExecSyncRequest(container_id=container, cmd=["sh", "-c", script], timeout=60)
+    options = [("grpc.max_receive_message_length", 16 << 20)]
+    with grpc.insecure_channel(f"unix:{pods.node.socket}", options) as channel:
+        call = channel.unary_unary(
+            method.path("v1"), v1.ExecSyncRequest.SerializeToString, v1.ExecSyncResponse.FromString
+        )
+        done = call(request, timeout=60)
+    assert (len(done.stdout), len(done.stderr), done.exit_code) == (*kept, 9)
 
 
 def test_a_timeout_kills_the_whole_tree(pods: Pods, container: str) -> None:

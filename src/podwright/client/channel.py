@@ -10,7 +10,7 @@ from podwright.client.endpoint import Endpoint
 from podwright.client.errors import ConnectionFailed
 from podwright.client.session import LONGEST_PAUSE
 
-_LARGEST_MESSAGE = 64 << 20  # an ExecSync answer holds two streams of 16 MiB; kubelets stop at 16 MiB for all
+_LARGEST_MESSAGE = 64 << 20  # some runtimes answer ExecSync with two streams of 16 MiB; kubelets stop at 16 MiB for all
 
 OPTIONS: Final[list[tuple[str, int | str]]] = [
     ("grpc.max_receive_message_length", _LARGEST_MESSAGE),

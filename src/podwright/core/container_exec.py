@@ -5,6 +5,7 @@ time is over, everything below it, in its session, or with its mark is killed (e
 """
 
 import asyncio
+import dataclasses
 
 from podwright.core import exec_process
 from podwright.core.runtime import Runtime
@@ -14,12 +15,15 @@ from podwright.oci import execution
 from podwright.state.records import Container
 from podwright.trace import step
 
-OUTPUT_LIMIT = 16 << 20
-"""Bytes of each stream; the rest is dropped (CVE-2022-1708, CVE-2022-31030)."""
+OUTPUT_LIMIT = (16 << 20) - 1024
+"""Bytes of output; the rest is dropped (CVE-2022-1708, CVE-2022-31030). Peers keep 16 MiB of each stream, and a kubelet
+or crictl, which take messages of 16 MiB, then gets an error for an answer. What is left here is for the frame.
+"""
 
 
 async def execute(runtime: Runtime, container: Container, command: list[str], seconds: float | None) -> Finished:
-    """Runs the command and returns its output and exit code.
+    """Runs the command and returns its exit code and output: OUTPUT_LIMIT of both streams together, of which each has
+    half where both are long.
 
     Returns although children of the command that go on hold its output open. Raises FailedPrecondition if the
     container does not run or is being killed, InvalidArgument if there is no such command, DeadlineExceeded after
@@ -49,6 +53,14 @@ async def execute(runtime: Runtime, container: Container, command: list[str], se
             raise DeadlineExceeded(f"command {command[0]!r} in {container.title} timed out after {seconds} s") from None
         raise
     else:
-        return done
+        return _cut(done)
     finally:
         exec_process.forget(described)
+
+
+def _cut(done: Finished) -> Finished:
+    """What fits into one answer."""
+    if len(done.stdout) + len(done.stderr) <= OUTPUT_LIMIT:
+        return done
+    stderr = done.stderr[: max(OUTPUT_LIMIT // 2, OUTPUT_LIMIT - len(done.stdout))]
+    return dataclasses.replace(done, stdout=done.stdout[: OUTPUT_LIMIT - len(stderr)], stderr=stderr)
