@@ -129,6 +129,25 @@ def test_a_failure_reaches_all_who_wait_and_frees_the_name() -> None:
     run(scenario)
 
 
+def test_a_request_that_comes_in_the_very_moment_of_a_failure_begins_anew() -> None:
+    async def scenario() -> None:
+        made, shop = Operations(), Workshop()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await made.make("pod", b"config", shop.fail, shop.dispose)
+
+        async def ask() -> str:
+            await shop.go_on.wait()  # wakes up right after the work
+            return await made.make("pod", b"other", shop.work, shop.dispose)
+
+        asking = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        shop.go_on.set()
+        assert await asking == "thing-1"
+
+    run(scenario)
+
+
 def test_detached_work_goes_on_when_its_caller_is_cancelled() -> None:
     async def scenario() -> None:
         made, shop = Operations(), Workshop()

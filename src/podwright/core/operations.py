@@ -36,6 +36,11 @@ class _Making:
     waiting: int = 0
     expiry: asyncio.TimerHandle | None = field(default=None)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether there will be no result."""
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
+
 
 class Operations:
     """The creations of this daemon that are under way or whose result has not been fetched."""
@@ -55,7 +60,7 @@ class Operations:
         way under the name: `fingerprint`, the request, tells. Raises what the work raises.
         """
         making = self._making.get(name)
-        if making is None:
+        if making is None or making.has_failed:
             making = self._begin(name, fingerprint, work, dispose)
         elif making.fingerprint != fingerprint and making.task.done() and not making.waiting:
             making = self._begin(name, fingerprint, functools.partial(self._instead, making, work), dispose)
@@ -80,7 +85,7 @@ class Operations:
             making.waiting -= 1
             raise
         making.waiting -= 1
-        self._making.pop(name, None)
+        self._forget(name, making)
         return result
 
     def stage(self, name: str) -> str | None:
@@ -138,12 +143,16 @@ class Operations:
         return making
 
     def _finished(self, name: str, making: _Making) -> None:
-        if making.task.cancelled() or making.task.exception() is not None:
-            self._making.pop(name, None)
+        if making.has_failed:
+            self._forget(name, making)
             if not making.waiting and not making.task.cancelled():
                 logger.warning("%s could not be made, and its caller has left: %s", name, making.task.exception())
         elif not making.waiting:
             self._unfetched(name, making)
+
+    def _forget(self, name: str, making: _Making) -> None:
+        if self._making.get(name) is making:
+            del self._making[name]
 
     def _unfetched(self, name: str, making: _Making) -> None:
         if not making.waiting and self._making.get(name) is making and making.task.exception() is None:
