@@ -4,7 +4,14 @@ from typing import Any
 
 import msgspec
 
-MERGE_KEYS = {"conditions": "type", "addresses": "type", "ports": "containerPort", "containers": "name"}
+MERGE_KEYS = {
+    "conditions": "type",
+    "addresses": "type",
+    "podIPs": "ip",
+    "hostIPs": "ip",
+    "ports": "containerPort",
+    "containers": "name",
+}
 """x-kubernetes-patch-merge-key of the OpenAPI, for the lists that a node patches."""
 
 
@@ -47,8 +54,19 @@ def merge(old: Any, patch: Any, key: str = "") -> Any:
         return result
     if isinstance(old, list) and isinstance(patch, list) and key in MERGE_KEYS:
         by = MERGE_KEYS[key]
+        if {"$patch": "replace"} in patch:
+            return [item for item in patch if "$patch" not in item]
         items = {item[by]: item for item in old}
         for item in patch:
             items[item[by]] = merge(items.get(item[by]), item)
         return list(items.values())
+    return _without_directives(patch)
+
+
+def _without_directives(patch: Any) -> Any:
+    """What a patch makes where there was nothing."""
+    if isinstance(patch, dict):
+        return {name: _without_directives(item) for name, item in patch.items() if item is not None}
+    if isinstance(patch, list):
+        return [_without_directives(item) for item in patch if item != {"$patch": "replace"}]
     return patch

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from podwright.errors import PodwrightError
-from podwright.node import admission, orphans
+from podwright.node import admission, orphans, status
 from podwright.node.context import Node
 from podwright.node.events import About
 from podwright.node.node_pods import NodePod, Source
@@ -83,8 +83,9 @@ class Agent:
     def documents(self) -> list[dict[str, Any]]:
         """All pods with their present status, as the API has them."""
         return [
-            {**worker.pod.document, "apiVersion": "v1", "kind": "Pod", "status": worker.last_status}
+            {**document, "apiVersion": "v1", "kind": "Pod", "status": status.shown(worker.last_status, document)}
             for worker in self.workers.values()
+            for document in [worker.pod.document]
         ]
 
     def find(self, namespace: str, name: str) -> Worker | None:

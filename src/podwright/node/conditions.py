@@ -16,12 +16,12 @@ def condition(kind: str, *, true: bool, reason: str = "", message: str = "") -> 
     return result
 
 
-def merged(new: Iterable[Condition], old: Iterable[Mapping[str, Any]], now: str) -> list[Condition]:
-    """The new conditions with the old ones' times where nothing has changed, and the old ones of other types."""
+def timed(new: Iterable[Condition], old: Iterable[Mapping[str, Any]], now: str) -> list[Condition]:
+    """The new conditions, with the old ones' times where nothing has changed."""
     before = {item["type"]: item for item in old}
     result = []
     for item in new:
-        there = before.pop(item["type"], None)
+        there = before.get(item["type"])
         since = there.get("lastTransitionTime") if there and there["status"] == item["status"] else None
         result.append({**item, "lastTransitionTime": since or now})
-    return [*result, *(dict(item) for item in before.values())]
+    return result

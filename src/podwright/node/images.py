@@ -43,11 +43,12 @@ class Images:
     ) -> v1.Image:
         """The image, pulled if its policy says so. Raises Waiting."""
         try:
-            policy = wanted_policy or default_policy(image)
+            default = default_policy(image)
         except InvalidArgument as error:
             message = f'Failed to apply default image tag "{image}": {error}'
             self.recorder.tell(about, "Warning", "InspectFailed", message)
             raise Waiting("InvalidImageName", message) from None
+        policy = wanted_policy or default
         spec = v1.ImageSpec(image=image, annotations=config.annotations)
         try:
             there = await self.cri.image_status(spec)

@@ -5,11 +5,11 @@ Phases, states and conditions are the kubelet's (pkg/kubelet/kubelet_pods.go, pk
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from podwright.cri import v1
 from podwright.node import qos
-from podwright.node.conditions import Condition, condition, merged
+from podwright.node.conditions import Condition, condition, timed
 from podwright.node.node_pods import NodePod
 from podwright.node.observed import SeenContainer, SeenPod
 from podwright.node.plan import is_sidecar, policy, should_run
@@ -17,6 +17,11 @@ from podwright.node.times import rfc3339
 from podwright.pods.schema import Container
 
 Status = dict[str, Any]
+
+OWN_CONDITIONS: Final = frozenset(
+    {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", "DisruptionTarget"}
+)
+"""The types that a node writes; all others in the list are for others to write, such as readiness gates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Knowledge:
 
 
 def make(pod: NodePod, seen: SeenPod, known: Knowledge, old: Mapping[str, Any], now_ns: int) -> Status:
-    """The status; `old` is the one before, or what the API server has."""
+    """The status, with the conditions that are the node's; `old` is the one before, or what the API server has."""
     spec, now = pod.pod.spec, rfc3339(now_ns)
     init = [_container(pod, seen, item, known, initialising=True) for item in spec.init_containers]
     main = [_container(pod, seen, item, known, initialising=False) for item in spec.containers]
@@ -59,7 +64,7 @@ def make(pod: NodePod, seen: SeenPod, known: Knowledge, old: Mapping[str, Any], 
         result["podIP"], result["podIPs"] = addresses[0], [{"ip": address} for address in addresses]
     if known.failed is not None:
         result["reason"], result["message"] = known.failed
-    result["conditions"] = merged(_conditions(pod, seen, result, init, main), old.get("conditions") or (), now)
+    result["conditions"] = timed(_conditions(pod, seen, result, init, main), old.get("conditions") or (), now)
     return result
 
 
@@ -70,8 +75,18 @@ def refused(reason: str, message: str, old: Mapping[str, Any], now_ns: int) -> S
         "reason": reason,
         "message": message,
         "startTime": old.get("startTime") or rfc3339(now_ns),
-        "conditions": merged([condition("PodScheduled", true=True)], old.get("conditions") or (), rfc3339(now_ns)),
+        "conditions": timed([condition("PodScheduled", true=True)], old.get("conditions") or (), rfc3339(now_ns)),
     }
+
+
+def shown(status: Mapping[str, Any], document: Mapping[str, Any]) -> Status:
+    """The status with the conditions that others have written into the pod's document."""
+    others = [item for item in _given_conditions(document) if item["type"] not in OWN_CONDITIONS]
+    return {**status, "conditions": [*status.get("conditions", ()), *others]} if others else dict(status)
+
+
+def _given_conditions(document: Mapping[str, Any]) -> list[Condition]:
+    return (document.get("status") or {}).get("conditions") or []
 
 
 def is_terminal(status: Mapping[str, Any]) -> bool:
@@ -235,9 +250,7 @@ def _conditions(
 
 def _ready(pod: NodePod, ready: bool, reason: str, message: str, gates: list[str]) -> Condition:
     """Ready, which also waits for the conditions that others set."""
-    set_by_others = {
-        item.get("type"): item.get("status") for item in (pod.document.get("status") or {}).get("conditions") or ()
-    }
+    set_by_others = {item["type"]: item["status"] for item in _given_conditions(pod.document)}
     missing = [gate for gate in gates if set_by_others.get(gate) != "True"]
     if ready and missing:
         message = "; ".join(f'the status of pod readiness gate "{gate}" is not "True"' for gate in missing)

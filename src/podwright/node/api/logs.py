@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from podwright.errors import NotFound
 from podwright.node.api.http import Exchange, HttpError
@@ -13,6 +14,10 @@ from podwright.pods.logfile import Entry, Follower, read
 from podwright.wire.cri_log import Malformed, format_time, parse_time
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds between two looks at a log
+_FAILED_PULLS: Final = {
+    "ErrImagePull": "image can't be pulled",
+    "ImagePullBackOff": "trying and failing to pull image",
+}
 
 
 @dataclass(slots=True)
@@ -125,18 +130,26 @@ def _container(exchange: Exchange, worker: Worker, observed: Observed, name: str
     spec = worker.pod.pod.spec
     if name not in {item.name for item in [*spec.init_containers, *spec.containers]}:
         raise HttpError(404, f'container "{name}" not found in pod "{worker.pod.name}"')
-    seen = observed.pod(worker.pod.uid)
-    if exchange.flag("previous"):
-        found = seen.before(name)
-        if found is None:
-            raise HttpError(400, f'previous terminated container "{name}" in pod "{worker.pod.name}" not found')
-        return found
-    found = seen.latest(name)
+    wanted = _wanted(worker, name, previous=exchange.flag("previous"))
+    found = next((item for item in observed.pod(worker.pod.uid).containers if item.id == wanted), None)
     if found is None:
-        statuses = [
-            *worker.last_status.get("initContainerStatuses", ()),
-            *worker.last_status.get("containerStatuses", ()),
-        ]
-        reason = next((s["state"].get("waiting", {}).get("reason", "") for s in statuses if s["name"] == name), "")
-        raise HttpError(400, f'container "{name}" in pod "{worker.pod.name}" is waiting to start: {reason}')
+        raise HttpError(404, f'container "{name}" in pod "{worker.pod.name}" is gone: {wanted}')
     return found
+
+
+def _wanted(worker: Worker, name: str, *, previous: bool) -> str:
+    """The id of the container whose log is meant, by what the status says of it: one that waits to be started again
+    has the log of the one before (validateContainerLogStatus of pkg/kubelet/kubelet_pods.go). Raises HttpError."""
+    where, lists = f'container "{name}" in pod "{worker.pod.name}"', ("initContainerStatuses", "containerStatuses")
+    shown = next((item for key in lists for item in worker.last_status.get(key, ()) if item["name"] == name), None)
+    if shown is None:
+        raise HttpError(400, f"{where} is not available")
+    last: str = shown["lastState"].get("terminated", {}).get("containerID", "")
+    if previous and not last:
+        raise HttpError(400, f"previous terminated {where} not found")
+    waiting = shown["state"].get("waiting")
+    if waiting is not None and not last:
+        reason = _FAILED_PULLS.get(waiting["reason"], waiting["reason"])
+        raise HttpError(400, f"{where} is waiting to start: {reason}")
+    wanted: str = last if previous or waiting is not None else shown["containerID"]
+    return wanted.partition("://")[2]

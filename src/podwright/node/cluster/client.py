@@ -3,11 +3,13 @@
 lightkube knows kubeconfig files, credentials, TLS and watches; no other module imports it.
 """
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Literal
 
 import httpx2
-from lightkube.config.kubeconfig import KubeConfig
+from lightkube.config.client_adapter import verify_cluster
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core import resource
 from lightkube.core.async_client import AsyncClient
 from lightkube.core.exceptions import ApiError, ConfigError
@@ -42,6 +44,14 @@ _NAMESPACED: Final = {
     "Secret": ("", "v1", "secrets"),
     "Lease": ("coordination.k8s.io", "v1", "leases"),
 }
+_KEPT_ALIVE: Final = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000),
+]
+"""Dead after 45 s of silence, as client-go's connections are."""
 _KINDS: Final[Mapping[int, type[PodwrightError]]] = {
     400: InvalidArgument,
     401: Unauthenticated,
@@ -72,7 +82,8 @@ class Cluster:
         try:
             config = KubeConfig.from_file(kubeconfig).get()
             assert config is not None
-            self._client = AsyncClient(config, field_manager=f"podwright-node-{node}"[:128], trust_env=False)
+            manager = f"podwright-node-{node}"[:128]
+            self._client = AsyncClient(config, field_manager=manager, trust_env=False, transport=_transport(config))
         except (ConfigError, OSError, ValueError, KeyError, AssertionError) as error:
             raise InvalidArgument(f"kubeconfig {kubeconfig}: {error}") from None
         self._resources: dict[str, Any] = {
@@ -160,6 +171,13 @@ class Cluster:
                 yield change, dict(item)  # type: ignore[misc]
         except (ApiError, httpx2.HTTPError) as error:
             raise _translated(error, f"watch of {kind}") from None
+
+
+def _transport(config: SingleConfig) -> httpx2.AsyncHTTPTransport:
+    """Connections that notice when the other side is silently gone: a watch has no deadline of its own."""
+    assert config.user is not None
+    verified = verify_cluster(config.cluster, config.user, config.abs_file, trust_env=False)
+    return httpx2.AsyncHTTPTransport(verify=verified, trust_env=False, socket_options=_KEPT_ALIVE)
 
 
 def _everywhere(kind: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +23,8 @@ class NodeLease:
     cluster: Cluster
     node: str
     seconds: int
-    node_uid: str = ""
+    node_uid: Callable[[], str]
+    """Of the Node object as it is now."""
     _last: Document | None = None
 
     async def for_ever(self) -> None:
@@ -47,8 +49,8 @@ class NodeLease:
                 self._last = await self.cluster.get("Lease", self.node, _NAMESPACE)
             except NotFound:
                 metadata: Document = {"name": self.node, "namespace": _NAMESPACE}
-                if self.node_uid:
-                    owner = {"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": self.node_uid}
+                if uid := self.node_uid():
+                    owner = {"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid}
                     metadata["ownerReferences"] = [owner]
                 made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
                 self._last = await self.cluster.create("Lease", made, _NAMESPACE)

@@ -48,24 +48,24 @@ class Membership:
         node.recorder.listeners.append(events.put)
         registration = Registration(self.cluster, node, given, health, pressures, agent.labelled)
         await registration.register()
-        uid = registration.document["metadata"].get("uid", "")
         agent.labelled(registration.document["metadata"].get("labels") or {})
-        mirrors = Mirrors(self.cluster, node.name, agent, uid)
+        mirrors = Mirrors(self.cluster, node.name, agent, registration.uid)
         statuses = Statuses(self.cluster, mirrors)
         node.on_status.append(statuses.put)
         node.on_status.append(lambda _pod, _status: mirrors.wake())
         agent.on_gone += [statuses.gone, self.objects.forget, lambda _: mirrors.wake()]
         for worker in agent.workers.values():
             worker.tell_again()
+        seconds = node.configuration.node_lease_duration_seconds
         async with asyncio.TaskGroup() as group:
             for work in (
                 registration.for_ever(),
                 registration.watch(),
-                NodeLease(self.cluster, node.name, node.configuration.node_lease_duration_seconds, uid).for_ever(),
+                NodeLease(self.cluster, node.name, seconds, registration.uid).for_ever(),
                 events.for_ever(),
                 statuses.for_ever(),
                 mirrors.for_ever(),
                 self.services.for_ever(),
-                PodSource(self.cluster, node.name, agent, mirrors).for_ever(),
+                PodSource(self.cluster, node.name, agent, mirrors, statuses).for_ever(),
             ):
                 group.create_task(work)

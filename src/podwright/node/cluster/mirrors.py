@@ -6,6 +6,7 @@ annotation kubernetes.io/config.mirror tells which version of the pod it stands 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from podwright.errors import AlreadyExists, PodwrightError
@@ -25,7 +26,8 @@ class Mirrors:
     cluster: Cluster
     node: str
     agent: Agent
-    node_uid: str = ""
+    node_uid: Callable[[], str]
+    """Of the Node object as it is now."""
     _there: dict[str, Document] = field(default_factory=dict)
     """By namespace/name."""
     _known: bool = False
@@ -99,10 +101,9 @@ class Mirrors:
             "labels": metadata.get("labels") or {},
             "annotations": {**annotations, MIRROR: annotations[HASH]},
         }
-        if self.node_uid:
-            made["ownerReferences"] = [
-                {"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": self.node_uid, "controller": True}
-            ]
+        if uid := self.node_uid():
+            owner = {"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid, "controller": True}
+            made["ownerReferences"] = [owner]
         return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": pod.document["spec"]}
 
 

@@ -8,6 +8,7 @@ from podwright.node import node_pods
 from podwright.node.agent import Agent
 from podwright.node.cluster.client import Cluster, Document
 from podwright.node.cluster.mirrors import Mirrors
+from podwright.node.cluster.statuses import Statuses
 from podwright.node.cluster.watcher import follow
 from podwright.node.node_pods import MIRROR, NodePod
 
@@ -22,18 +23,21 @@ class PodSource:
     node: str
     agent: Agent
     mirrors: Mirrors
+    statuses: Statuses
     _pods: dict[str, NodePod] = field(default_factory=dict)
 
     async def for_ever(self) -> None:
         """Goes on for ever."""
         async for news in follow(self.cluster, "Pod", {"spec.nodeName": self.node}):
             if isinstance(news, list):
+                self.statuses.all_are(news)
                 self.mirrors.all_are([item for item in news if _is_mirror(item)])
                 pods = [pod for item in news if not _is_mirror(item) if (pod := _pod(item)) is not None]
                 self._pods = {pod.uid: pod for pod in pods}
                 self.agent.heard("api", pods)
                 continue
             change, document = news
+            self.statuses.seen(document, gone=change == "DELETED")
             if _is_mirror(document):
                 self.mirrors.changed(document, gone=change == "DELETED")
             elif change == "DELETED":

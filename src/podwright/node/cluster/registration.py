@@ -10,12 +10,12 @@ from typing import Any, Final
 from podwright.clock import now_ns
 from podwright.cri import v1
 from podwright.errors import AlreadyExists, NotFound, PodwrightError
-from podwright.node.cluster import node_object
+from podwright.node.cluster import node_object, patches
 from podwright.node.cluster.client import Cluster, Document
 from podwright.node.cluster.watcher import follow
-from podwright.node.conditions import merged
+from podwright.node.conditions import timed
 from podwright.node.context import Node
-from podwright.node.events import About
+from podwright.node.events import About, Kind
 from podwright.node.flags import Flags
 from podwright.node.pressure import Pressures
 from podwright.node.runtime_health import RuntimeHealth
@@ -46,6 +46,11 @@ class Registration:
     _told_at: float = 0.0
     _range: str = ""
 
+    def uid(self) -> str:
+        """The object's, which is another one after it was deleted."""
+        uid: str = self.document["metadata"].get("uid", "")
+        return uid
+
     async def register(self) -> None:
         """Returns once the node is in the cluster; tries for as long as it takes."""
         pause: float = _FIRST_PAUSE
@@ -67,13 +72,12 @@ class Registration:
         try:
             self.document = await self.cluster.create("Node", {**wanted, "status": await self._status()})
             logger.info("node %s is registered", self.node.name)
+            self._announce({}, self.document["status"])
         except AlreadyExists:
             patch = {"metadata": {"labels": wanted["metadata"]["labels"]}}
             self.document = await self.cluster.patch("Node", self.node.name, patch)
             logger.info("node %s was registered before", self.node.name)
-        self.node.recorder.tell(
-            About("Node", self.node.name, "", self.node.name), "Normal", "Starting", "Starting kubelet."
-        )
+        self._event("Normal", "Starting", "Starting kubelet.")
 
     async def for_ever(self) -> None:
         """Tells the status again and again: when it changes, and now and then in any case."""
@@ -124,8 +128,25 @@ class Registration:
         long_ago = time.monotonic() - self._told_at > self.node.configuration.duration("node_status_report_frequency")
         if quiet == self._told and not long_ago:
             return
-        self.document = await self.cluster.patch("Node", self.node.name, {"status": status}, status=True)
+        patch = {"status": patches.node_status(status)}
+        before = self.document.get("status") or {}
+        self.document = await self.cluster.patch("Node", self.node.name, patch, status=True)
         self._told, self._told_at = quiet, time.monotonic()
+        self._announce(before, self.document["status"])
+
+    def _announce(self, before: Document, now: Document) -> None:
+        """Tells of conditions that have changed and of a boot, as kubectl describe shows them."""
+        was = {item["type"]: item["status"] for item in before.get("conditions") or ()}
+        for item in now["conditions"]:
+            if item["reason"].startswith("Kubelet") and item["status"] != was.get(item["type"]):
+                reason = f"Node{item['reason'].removeprefix('Kubelet')}"
+                self._event("Normal", reason, f"Node {self.node.name} status is now: {reason}")
+        boot, here = (before.get("nodeInfo") or {}).get("bootID"), self.node.machine.boot_id
+        if boot and boot != here:
+            self._event("Warning", "Rebooted", f"Node {self.node.name} has been rebooted, boot id: {here}")
+
+    def _event(self, kind: Kind, reason: str, message: str) -> None:
+        self.node.recorder.tell(About("Node", self.node.name, "", self.node.name), kind, reason, message)
 
     async def _status(self) -> Document:
         if time.monotonic() - self._images_at > _IMAGES_PERIOD:
@@ -135,7 +156,7 @@ class Registration:
                 logger.debug("images of the node: %s", error)
         now = rfc3339(now_ns())
         old = (self.document.get("status") or {}).get("conditions") or ()
-        found = merged(node_object.conditions(self.health, self.pressures), old, now)
+        found = timed(node_object.conditions(self.health, self.pressures), old, now)
         beating = [{**item, "lastHeartbeatTime": now} for item in found]
         return node_object.status(self.node, self._images, self.health.last, beating)
 

@@ -1,31 +1,46 @@
 """Telling an API server the statuses of pods, and that a deleted one is gone.
 
-Statuses wait here until the server takes them; of each pod only the last counts. A pod that is being deleted goes from
-the server when nothing of it is left on the node, and after its last status.
+Statuses wait here until the server takes them; of each pod only the last counts. If somebody else writes over what the
+node has told, as the cluster does while it does not hear of the node, it is told again. A pod that is being deleted
+goes from the server when nothing of it is left on the node, and after its last status.
 """
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import Final
 
-from podwright.errors import InvalidArgument, NotFound, PodwrightError
+from podwright.errors import Aborted, InvalidArgument, NotFound, PodwrightError, Unavailable
+from podwright.node.cluster import patches
 from podwright.node.cluster.client import Cluster, Document
 from podwright.node.cluster.mirrors import Mirrors
 from podwright.node.node_pods import NodePod
 
 logger = logging.getLogger(__name__)
 
-_PAUSE = 5.0  # seconds after a failure
+_PAUSE: Final = 5.0  # seconds after a failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A status that the server has taken."""
+
+    pod: NodePod
+    status: Document
+    taken: Document
+    """What the server has made of it: an older one drops fields."""
 
 
 @dataclass(slots=True)
 class Statuses:
-    """A queue."""
+    """What is to be told, and what has been, by the uids of pods."""
 
     cluster: Cluster
     mirrors: Mirrors
     _waiting: dict[str, tuple[NodePod, Document]] = field(default_factory=dict)
     _gone: dict[str, NodePod] = field(default_factory=dict)
+    _told: dict[str, _Told] = field(default_factory=dict)
+    """By the uids of the server's objects: mirrors have others than their pods."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, pod: NodePod, status: Document) -> None:
@@ -41,39 +56,60 @@ class Statuses:
         else:
             self._waiting.pop(pod.uid, None)
 
+    def all_are(self, documents: list[Document]) -> None:
+        """The server has these pods and mirrors, and no others."""
+        there = {document["metadata"]["uid"] for document in documents}
+        self._told = {uid: told for uid, told in self._told.items() if uid in there}
+        for document in documents:
+            self.seen(document, gone=False)
+
+    def seen(self, document: Document, *, gone: bool) -> None:
+        """The server has a pod, or a mirror, like this."""
+        uid = document["metadata"]["uid"]
+        told = self._told.get(uid)
+        if told is None:
+            return
+        if gone:
+            del self._told[uid]
+        elif told.pod.uid not in self._waiting and patches.own(document.get("status") or {}) != told.taken:
+            self.put(told.pod, told.status)
+
     async def for_ever(self) -> None:
         """Goes on for ever."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting or self._gone:
-                try:
-                    await self._tell_one()
-                except PodwrightError as error:
-                    logger.warning("status: %s", error)
-                    await asyncio.sleep(_PAUSE)
+            if not await self._tell_all():
+                await asyncio.sleep(_PAUSE)
+                self._wake.set()
 
-    async def _tell_one(self) -> None:
-        if self._waiting:
-            uid = next(iter(self._waiting))
-            pod, status = self._waiting[uid]
+    async def _tell_all(self) -> bool:
+        """Tells what is waiting; whether all of it was taken. One that is not holds up no other."""
+        failures = 0
+        for uid in list(self._waiting) + list(self._gone):
             try:
-                await self._patch(pod, status)
-            except NotFound:
-                pass  # its object is gone; the watch tells
-            except InvalidArgument as error:
-                logger.warning("status of pod %s is refused: %s", pod.full_name, error)
-            if self._waiting.get(uid) == (pod, status):
-                del self._waiting[uid]
-            return
-        uid, pod = next(iter(self._gone.items()))
+                if uid in self._waiting:
+                    await self._tell(uid)
+                elif uid in self._gone:
+                    await self._delete(self._gone[uid])
+            except Unavailable as error:
+                logger.warning("statuses: %s", error)
+                return False
+            except PodwrightError as error:
+                logger.warning("status: %s", error)
+                failures += 1
+        return not failures
+
+    async def _tell(self, uid: str) -> None:
+        pod, status = self._waiting[uid]
         try:
-            there = await self.cluster.get("Pod", pod.name, pod.namespace)
+            await self._patch(pod, status)
         except NotFound:
-            there = {"metadata": {}}
-        if there["metadata"].get("uid") == uid:  # another pod may have the name by now
-            await self.cluster.delete("Pod", pod.name, pod.namespace, 0)
-        del self._gone[uid]
+            pass  # its object is gone; the watch tells
+        except InvalidArgument as error:
+            logger.warning("status of pod %s is refused: %s", pod.full_name, error)
+        if self._waiting.get(uid) == (pod, status):
+            del self._waiting[uid]
 
     async def _patch(self, pod: NodePod, status: Document) -> None:
         uid = pod.uid
@@ -82,6 +118,23 @@ class Statuses:
             if mirror is None:
                 return  # it is told again once there is one
             uid = mirror["metadata"]["uid"]
-        await self.cluster.patch(
-            "Pod", pod.name, {"metadata": {"uid": uid}, "status": status}, pod.namespace, status=True
-        )
+        patch = {"metadata": {"uid": uid}, "status": patches.pod_status(status)}
+        try:
+            made = await self.cluster.patch("Pod", pod.name, patch, pod.namespace, status=True)
+        except Aborted:
+            if not await self._is_there(pod, uid):
+                return  # another pod has the name by now
+            raise
+        self._told[uid] = _Told(pod, status, patches.own(made["status"]))
+
+    async def _delete(self, pod: NodePod) -> None:
+        if await self._is_there(pod, pod.uid):
+            await self.cluster.delete("Pod", pod.name, pod.namespace, 0)
+        del self._gone[pod.uid]
+
+    async def _is_there(self, pod: NodePod, uid: str) -> bool:
+        try:
+            there = await self.cluster.get("Pod", pod.name, pod.namespace)
+        except NotFound:
+            return False
+        return bool(there["metadata"]["uid"] == uid)
