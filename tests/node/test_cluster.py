@@ -1,6 +1,7 @@
 """A node in a cluster: registration, lease, pods from the API server, status, events, mirrors, deletion."""
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 
 from podwright.errors import Code
 from podwright.testing.cri_server import StubServer
-from support.member import NODE, Member, api_pod, member
+from support.member import NODE, Member, api_pod, condition, member
 
 pytest.importorskip("lightkube")
 
@@ -21,8 +22,8 @@ def cluster(tmp_path: Path) -> Iterator[Member]:
         yield made
 
 
-def ready(status: dict[str, Any], kind: str = "Ready") -> str:
-    return next((item["status"] for item in status.get("conditions", ()) if item["type"] == kind), "")
+def ready(status: dict[str, Any]) -> str:
+    return str(condition(status, "Ready").get("status", ""))
 
 
 def node(cluster: Member) -> dict[str, Any]:
@@ -50,6 +51,17 @@ def test_the_node_registers_and_renews_its_lease(cluster: Member) -> None:
     assert lease["spec"]["holderIdentity"] == NODE and lease["spec"]["leaseDurationSeconds"] == 40
     assert lease["metadata"]["ownerReferences"][0]["uid"] == made["metadata"]["uid"]
     assert {user for user, _, _ in cluster.api.requests} == {f"system:node:{NODE}"}
+    told = {"Starting", "NodeReady", "NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"}
+    cluster.until(lambda: told <= {event["reason"] for event in cluster.api.all("events")})
+
+
+def test_connections_notice_that_the_api_server_is_gone(cluster: Member) -> None:
+    """A watch waits for ever; only the kernel's keep-alive finds out that nobody is there any more."""
+    cluster.start()
+    cluster.until(lambda: node(cluster))
+    command = ["ss", "--tcp", "--options", "--no-header", "state", "established", f"dport = :{cluster.api.port}"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines and all("timer:(keepalive" in line or "timer:(on" in line for line in lines), lines
 
 
 def test_the_lease_is_renewed(cluster: Member) -> None:
@@ -92,10 +104,9 @@ def test_graceful_deletion_tells_before_it_deletes(cluster: Member) -> None:
     container = next(iter(cluster.runtime.containers))
     cluster.api.delete("pods", "web")
     cluster.until(lambda: cluster.api.get("pods", "web") is None)
-    stops = [name for _, name, path in cluster.api.requests if path.endswith("/pods/web/status") for name in [name]]
-    assert stops, "no status was told"
+    assert cluster.api.asked("/api/v1/namespaces/default/pods/web/status"), "no status was told"
     assert container not in cluster.runtime.containers
-    assert "Stopping container main" in {event["message"] for event in cluster.api.all("events")}
+    cluster.until(lambda: "Stopping container main" in {event["message"] for event in cluster.api.all("events")})
 
 
 def test_a_pod_that_is_done_stays_done(cluster: Member) -> None:
@@ -244,11 +255,24 @@ def test_an_api_server_that_goes_away_and_comes_back(cluster: Member) -> None:
 
 
 def test_a_deleted_node_registers_again(cluster: Member) -> None:
-    cluster.start()
+    manifests = cluster.directory / "manifests"
+    manifests.mkdir()
+    (manifests / "proxy.yaml").write_text(yaml.safe_dump(api_pod("proxy")))
+    cluster.start(f"--pod-manifest-path={manifests}", "--node-lease-duration-seconds=1")
+    cluster.until(lambda: cluster.api.get("pods", f"proxy-{NODE}"))
+    cluster.until(lambda: cluster.api.get("leases", NODE, "kube-node-lease"))
     cluster.until(lambda: ready(node(cluster).get("status", {})) == "True")
     first = node(cluster)["metadata"]["uid"]
     cluster.api.delete("nodes", NODE, "")
     cluster.until(lambda: node(cluster) and node(cluster)["metadata"]["uid"] != first, "the node does not come back")
+    again = node(cluster)["metadata"]["uid"]
+
+    def owner(plural: str, name: str, namespace: str) -> str:
+        found = cluster.api.get(plural, name, namespace) or {"metadata": {}}
+        return next((str(item["uid"]) for item in found["metadata"].get("ownerReferences", ())), "")
+
+    cluster.until(lambda: owner("pods", f"proxy-{NODE}", "default") == again, "the mirror does not come back")
+    cluster.until(lambda: owner("leases", NODE, "kube-node-lease") == again, "the lease does not come back")
 
 
 def test_the_node_tells_that_its_runtime_is_not_ready(alone: Member) -> None:
@@ -259,6 +283,7 @@ def test_the_node_tells_that_its_runtime_is_not_ready(alone: Member) -> None:
         alone.until(lambda: ready(node(alone)["status"]) == "False", "the node stays ready")
         message = next(item["message"] for item in node(alone)["status"]["conditions"] if item["type"] == "Ready")
         assert "NetworkReady=false" in message
+        alone.until(lambda: "NodeNotReady" in {event["reason"] for event in alone.api.all("events")})
         assert server.paths
         alone.end()
 

@@ -119,6 +119,8 @@ class ApiServer:
     """Who may: user, verb, subresource of nodes."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """What was asked: user, method, path."""
+    forbidden: set[str] = field(default_factory=set)
+    """Paths that nobody may write to."""
     broken: bool = False
     """Every request fails with 503."""
     namespace: str = ""
@@ -151,6 +153,14 @@ class ApiServer:
     def delete(self, plural: str, name: str, namespace: str = "default", grace: int | None = None) -> None:
         """Deletes an object."""
         self.run(self._delete(plural, namespace, name, grace))
+
+    def patch(self, plural: str, name: str, patch: Document, *, status: bool = False) -> Document:
+        """Merges something into an object of the namespace default."""
+        return self.run(self._patch(plural, "default", name, patch, status=status))
+
+    def asked(self, path: str) -> bool:
+        """Whether somebody has asked for a path."""
+        return any(asked == path for _, _, asked in list(self.requests))
 
     def get(self, plural: str, name: str, namespace: str = "default") -> Document | None:
         """An object, or None."""
@@ -273,6 +283,8 @@ class ApiServer:
                     return
                 if self.broken:
                     raise Refused(503, "ServiceUnavailable", "the server is not ready")
+                if target.path in self.forbidden and request.method != b"GET":
+                    raise Refused(403, "Forbidden", f"{target.path} is forbidden")
                 if query.get("watch") == "true":
                     await self._watch(target.path, query, send)
                     return
@@ -395,6 +407,7 @@ class ApiServer:
         if plural == "subjectaccessreviews":
             return self._review_access(document)
         self._check(plural, document)
+        self._check_owners(document)
         name = document["metadata"]["name"]
         if (plural, namespace, name) in self._store.objects:
             raise Refused(409, "AlreadyExists", f'{plural} "{name}" already exists')
@@ -441,7 +454,16 @@ class ApiServer:
                 old["metadata"]["deletionTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
                 old["metadata"]["deletionGracePeriodSeconds"] = grace if before is None else min(before, grace)
                 return await self._store.put(plural, "MODIFIED", old)
-        return await self._store.put(plural, "DELETED", old)
+        gone = await self._store.put(plural, "DELETED", old)
+        if plural == "nodes":
+            await self._collect_garbage(old["metadata"]["uid"])
+        return gone
+
+    async def _collect_garbage(self, owner: str) -> None:
+        """Deletes what an object owned that is gone, as the controller of that name does."""
+        for (plural, _, _), item in list(self._store.objects.items()):
+            if owner in {reference["uid"] for reference in item["metadata"].get("ownerReferences", ())}:
+                await self._store.put(plural, "DELETED", item)
 
     async def _watch(self, path: str, query: dict[str, str], send: Any) -> None:
         plural, namespace, _, _ = self._parts(path)
@@ -474,6 +496,14 @@ class ApiServer:
         wanted = document["spec"]["resourceAttributes"]
         key = (document["spec"]["user"], wanted["verb"], wanted["subresource"])
         return {**document, "metadata": {}, "status": {"allowed": key in self.allowed}}
+
+    def _check_owners(self, document: Document) -> None:
+        """NodeRestriction: what a node owns must name the Node object that there is."""
+        for owner in document["metadata"].get("ownerReferences", ()):
+            if owner["kind"] != "Node":
+                continue
+            if self._store.get("nodes", "", owner["name"])["metadata"]["uid"] != owner["uid"]:
+                raise Refused(403, "Forbidden", f"node {owner['name']} UID mismatch: {owner['uid']}")
 
     def _check(self, plural: str, document: Document) -> None:
         """Refuses what the API does not have."""

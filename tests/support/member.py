@@ -109,6 +109,11 @@ def member(directory: Path, **server: Any) -> Iterator[Member]:
             made.runtime.close()
 
 
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The condition of a type; empty if it is not there."""
+    return next((item for item in status.get("conditions", ()) if item["type"] == kind), {})
+
+
 def free_port() -> int:
     """A port that nobody has now, below those that the kernel gives to connections."""
     while True:

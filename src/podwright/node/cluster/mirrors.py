@@ -5,9 +5,11 @@ annotation kubernetes.io/config.mirror tells which version of the pod it stands 
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from podwright.errors import AlreadyExists, PodwrightError
 from podwright.node.agent import Agent
@@ -37,14 +39,17 @@ class Mirrors:
         """The mirrors that there are."""
         self._there = {_name(document): document for document in documents}
         self._known = True
+        for document in documents:
+            self._tell_status(document)
         self._wake.set()
 
     def changed(self, document: Document, *, gone: bool) -> None:
         """One of them has changed."""
-        if gone:
-            self._there.pop(_name(document), None)
-        else:
+        before = self._there.pop(_name(document), None)
+        if not gone:
             self._there[_name(document)] = document
+            if before is None or before["metadata"]["uid"] != document["metadata"]["uid"]:
+                self._tell_status(document)
         self._wake.set()
 
     def wake(self) -> None:
@@ -61,36 +66,44 @@ class Mirrors:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not (self._known and self.agent.ready):
-                continue
-            try:
-                await self._sync()
-            except PodwrightError as error:
-                logger.warning("mirror pods: %s", error)
+            if self._known and self.agent.ready and not await self._sync():
                 await asyncio.sleep(_PAUSE)
                 self._wake.set()
 
-    async def _sync(self) -> None:
-        wanted = {
+    async def _sync(self) -> bool:
+        """Asks for what is to be otherwise; whether all of it was done. That it is, only the watch tells."""
+        wanted = self._wanted()
+        work: list[Coroutine[Any, Any, object]] = []
+        for name, there in self._there.items():
+            pod = wanted.get(name)
+            if pod is None or _hash(there) != pod.pod.metadata.annotations.get(HASH) or _is_going(there):
+                namespace, _, short = name.partition("/")
+                work.append(self.cluster.delete("Pod", short, namespace, 0))
+        work += [self._create(wanted[name]) for name in wanted.keys() - self._there.keys()]
+        results = await asyncio.gather(*work, return_exceptions=True)
+        for result in results:
+            if isinstance(result, PodwrightError):
+                logger.warning("mirror pods: %s", result)
+            elif isinstance(result, BaseException):
+                raise result
+        return not any(results)
+
+    async def _create(self, pod: NodePod) -> None:
+        with contextlib.suppress(AlreadyExists):  # the watch will tell whose it is
+            await self.cluster.create("Pod", self._document(pod), pod.namespace)
+
+    def _wanted(self) -> dict[str, NodePod]:
+        return {
             worker.pod.full_name: worker.pod
             for worker in self.agent.workers.values()
             if worker.pod.source == "file" and not worker.ending and not worker.pod.problem
         }
-        for name, there in list(self._there.items()):
-            pod = wanted.get(name)
-            if pod is None or _hash(there) != pod.pod.metadata.annotations.get(HASH) or _is_going(there):
-                namespace, _, short = name.partition("/")
-                await self.cluster.delete("Pod", short, namespace, 0)
-                self._there.pop(name, None)
-        for name, pod in wanted.items():
-            if name not in self._there:
-                try:
-                    self._there[name] = await self.cluster.create("Pod", self._document(pod), pod.namespace)
-                except AlreadyExists:
-                    continue  # the watch will tell whose it is
-                worker = self.agent.workers.get(pod.uid)
-                if worker is not None:
-                    worker.tell_again()
+
+    def _tell_status(self, document: Document) -> None:
+        """A mirror that is new knows nothing of its pod's status."""
+        pod = self._wanted().get(_name(document))
+        if pod is not None:
+            self.agent.workers[pod.uid].tell_again()
 
     def _document(self, pod: NodePod) -> Document:
         metadata = pod.document["metadata"]

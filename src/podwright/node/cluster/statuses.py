@@ -101,14 +101,15 @@ class Statuses:
         return not failures
 
     async def _tell(self, uid: str) -> None:
-        pod, status = self._waiting[uid]
+        waiting = self._waiting[uid]
+        pod, status = waiting
         try:
             await self._patch(pod, status)
         except NotFound:
             pass  # its object is gone; the watch tells
         except InvalidArgument as error:
             logger.warning("status of pod %s is refused: %s", pod.full_name, error)
-        if self._waiting.get(uid) == (pod, status):
+        if self._waiting.get(uid) is waiting:  # the same status may have to be told again: to a new mirror
             del self._waiting[uid]
 
     async def _patch(self, pod: NodePod, status: Document) -> None:
