@@ -60,13 +60,13 @@ def merge(old: Any, patch: Any, key: str = "") -> Any:
         for item in patch:
             items[item[by]] = merge(items.get(item[by]), item)
         return list(items.values())
-    return _without_directives(patch)
+    return _without_nulls(patch)
 
 
-def _without_directives(patch: Any) -> Any:
-    """What a patch makes where there was nothing."""
+def _without_nulls(patch: Any) -> Any:
+    """What a patch makes where there was nothing: directives become items, as in the real one."""
     if isinstance(patch, dict):
-        return {name: _without_directives(item) for name, item in patch.items() if item is not None}
+        return {name: _without_nulls(item) for name, item in patch.items() if item is not None}
     if isinstance(patch, list):
-        return [_without_directives(item) for item in patch if item != {"$patch": "replace"}]
+        return [_without_nulls(item) for item in patch]
     return patch

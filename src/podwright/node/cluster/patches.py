@@ -16,15 +16,15 @@ _MAY_GO: Final = ("reason", "message", "podIP")
 _BY_KEY: Final = ("podIPs", "hostIPs")
 
 
-def pod_status(status: Mapping[str, Any]) -> Document:
-    """The patch that makes a pod's status this one, but for conditions that are not the node's."""
-    lists = {name: _whole(status.get(name, ())) for name in _BY_KEY}
+def pod_status(status: Mapping[str, Any], there: Mapping[str, Any]) -> Document:
+    """The patch that makes a pod's status this one, where `there` is; but for conditions that are not the node's."""
+    lists = {name: _whole(status, there, name) for name in _BY_KEY}
     return {**dict.fromkeys(_MAY_GO), **status, **lists, "conditions": _conditions(status.get("conditions", ()))}
 
 
-def node_status(status: Mapping[str, Any]) -> Document:
+def node_status(status: Mapping[str, Any], there: Mapping[str, Any]) -> Document:
     """The patch that makes a node's status this one; two addresses may have one type, which is their merge key."""
-    return {**status, "addresses": _whole(status["addresses"])}
+    return {**status, "addresses": _whole(status, there, "addresses")}
 
 
 def own(status: Mapping[str, Any]) -> Document:
@@ -33,8 +33,10 @@ def own(status: Mapping[str, Any]) -> Document:
     return {**status, "conditions": sorted(conditions, key=lambda item: item["type"])}
 
 
-def _whole(items: Iterable[Mapping[str, Any]]) -> list[Document]:
-    return [{"$patch": "replace"}, *map(dict, items)]
+def _whole(status: Mapping[str, Any], there: Mapping[str, Any], name: str) -> list[Document]:
+    """The list, in place of what is there; where there is nothing the directive would become an item."""
+    items = [*status.get(name, ())]
+    return [{"$patch": "replace"}, *items] if there.get(name) else items
 
 
 def _conditions(items: Iterable[Mapping[str, Any]]) -> list[Document]:

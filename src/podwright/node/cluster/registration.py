@@ -128,8 +128,8 @@ class Registration:
         long_ago = time.monotonic() - self._told_at > self.node.configuration.duration("node_status_report_frequency")
         if quiet == self._told and not long_ago:
             return
-        patch = {"status": patches.node_status(status)}
         before = self.document.get("status") or {}
+        patch = {"status": patches.node_status(status, before)}
         self.document = await self.cluster.patch("Node", self.node.name, patch, status=True)
         self._told, self._told_at = quiet, time.monotonic()
         self._announce(before, self.document["status"])

@@ -33,14 +33,17 @@ class _Told:
 
 @dataclass(slots=True)
 class Statuses:
-    """What is to be told, and what has been, by the uids of pods."""
+    """What is to be told and what has been. Mirrors have other uids than their pods."""
 
     cluster: Cluster
     mirrors: Mirrors
     _waiting: dict[str, tuple[NodePod, Document]] = field(default_factory=dict)
+    """By the uids of pods."""
     _gone: dict[str, NodePod] = field(default_factory=dict)
     _told: dict[str, _Told] = field(default_factory=dict)
-    """By the uids of the server's objects: mirrors have others than their pods."""
+    """By the uids of the server's objects."""
+    _there: dict[str, Document] = field(default_factory=dict)
+    """The newest known version of each of these objects."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, pod: NodePod, status: Document) -> None:
@@ -60,18 +63,26 @@ class Statuses:
         """The server has these pods and mirrors, and no others."""
         there = {document["metadata"]["uid"] for document in documents}
         self._told = {uid: told for uid, told in self._told.items() if uid in there}
+        self._there = {uid: document for uid, document in self._there.items() if uid in there}
         for document in documents:
             self.seen(document, gone=False)
 
     def seen(self, document: Document, *, gone: bool) -> None:
         """The server has a pod, or a mirror, like this."""
         uid = document["metadata"]["uid"]
-        told = self._told.get(uid)
-        if told is None:
-            return
         if gone:
-            del self._told[uid]
-        elif told.pod.uid not in self._waiting and patches.own(document.get("status") or {}) != told.taken:
+            self._told.pop(uid, None)
+            self._there.pop(uid, None)
+        elif uid not in self._there or _version(document) > _version(self._there[uid]):
+            self._there[uid] = document
+            self._tell_again(uid)
+
+    def _tell_again(self, uid: str) -> None:
+        """Puts a status once more if somebody has written over it since."""
+        told, there = self._told.get(uid), self._there.get(uid)
+        if told is None or there is None or told.pod.uid in self._waiting:
+            return
+        if patches.own(there.get("status") or {}) != told.taken:
             self.put(told.pod, told.status)
 
     async def for_ever(self) -> None:
@@ -103,30 +114,32 @@ class Statuses:
     async def _tell(self, uid: str) -> None:
         waiting = self._waiting[uid]
         pod, status = waiting
-        try:
-            await self._patch(pod, status)
-        except NotFound:
-            pass  # its object is gone; the watch tells
-        except InvalidArgument as error:
-            logger.warning("status of pod %s is refused: %s", pod.full_name, error)
+        document = pod.document if pod.source == "api" else self.mirrors.of(pod)
+        uid_there = document["metadata"]["uid"] if document is not None else ""
+        if uid_there in self._there:  # else it is gone, or a mirror that is still to come will be told
+            await self._patch(pod, status, uid_there)
         if self._waiting.get(uid) is waiting:  # the same status may have to be told again: to a new mirror
             del self._waiting[uid]
+            self._tell_again(uid_there)
 
-    async def _patch(self, pod: NodePod, status: Document) -> None:
-        uid = pod.uid
-        if pod.source == "file":
-            mirror = self.mirrors.of(pod)
-            if mirror is None:
-                return  # it is told again once there is one
-            uid = mirror["metadata"]["uid"]
-        patch = {"metadata": {"uid": uid}, "status": patches.pod_status(status)}
+    async def _patch(self, pod: NodePod, status: Document, uid: str) -> None:
+        """Makes it the status of the object with this uid."""
+        there = self._there[uid].get("status") or {}
+        patch = {"metadata": {"uid": uid}, "status": patches.pod_status(status, there)}
         try:
             made = await self.cluster.patch("Pod", pod.name, patch, pod.namespace, status=True)
+        except NotFound:
+            return
+        except InvalidArgument as error:
+            logger.warning("status of pod %s is refused: %s", pod.full_name, error)
+            return
         except Aborted:
             if not await self._is_there(pod, uid):
                 return  # another pod has the name by now
             raise
-        self._told[uid] = _Told(pod, status, patches.own(made["status"]))
+        if uid in self._there:  # else the watch has told meanwhile that it is gone
+            self._told[uid] = _Told(pod, status, patches.own(made["status"]))
+            self.seen(made, gone=False)
 
     async def _delete(self, pod: NodePod) -> None:
         if await self._is_there(pod, pod.uid):
@@ -139,3 +152,8 @@ class Statuses:
         except NotFound:
             return False
         return bool(there["metadata"]["uid"] == uid)
+
+
+def _version(document: Document) -> int:
+    """Of two versions of an object the higher is the newer (API concepts, resource versions)."""
+    return int(document["metadata"]["resourceVersion"])
