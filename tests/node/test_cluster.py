@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from podwright.cri import v1
 from podwright.errors import Code
 from podwright.testing.cri_server import StubServer
 from support.member import NODE, Member, api_pod, condition, member
@@ -193,6 +194,30 @@ def test_a_missing_config_map_is_waited_for(cluster: Member) -> None:
     cluster.until(lambda: ready(cluster.pod_status("web")) == "True")
 
 
+def test_an_ephemeral_container(cluster: Member) -> None:
+    """As `kubectl debug` makes one: it sees the processes of another, is not started again and does not count."""
+    cluster.start()
+    cluster.until(lambda: node(cluster))
+    cluster.api.create("pods", api_pod("web"))
+    cluster.until(lambda: ready(cluster.pod_status("web")) == "True")
+    debug = {"name": "debug", "image": "busybox:1", "command": ["run"], "targetContainerName": "main"}
+    cluster.api.patch("pods", "web", {"spec": {"ephemeralContainers": [debug]}})
+
+    def state() -> dict[str, Any]:
+        (shown,) = cluster.pod_status("web").get("ephemeralContainerStatuses") or [{"state": {}}]
+        return dict(shown["state"])
+
+    cluster.until(lambda: "running" in state())
+    made = {item.config.metadata.name: item for item in list(cluster.runtime.containers.values())}
+    options = made["debug"].config.linux.security_context.namespace_options
+    assert (options.pid, options.target_id) == (v1.TARGET, made["main"].status.id)
+    cluster.runtime.exit(made["debug"].status.id, 3)
+    cluster.until(lambda: state().get("terminated", {}).get("exitCode") == 3)
+    cluster.api.create("pods", api_pod("marker"))
+    cluster.until(lambda: ready(cluster.pod_status("marker")) == "True")
+    assert "terminated" in state() and ready(cluster.pod_status("web")) == "True"
+
+
 def test_pods_that_cannot_run_here(cluster: Member) -> None:
     cluster.start()
     cluster.until(lambda: node(cluster))
@@ -285,6 +310,32 @@ def test_the_node_tells_that_its_runtime_is_not_ready(alone: Member) -> None:
         assert "NetworkReady=false" in message
         alone.until(lambda: "NodeNotReady" in {event["reason"] for event in alone.api.all("events")})
         assert server.paths
+        alone.end()
+
+
+def test_a_probe_that_cannot_be_carried_out_says_nothing(alone: Member) -> None:
+    """Or a runtime that is away for a moment would have its containers restarted when it comes back."""
+    with alone.api, StubServer(alone.socket, alone.runtime) as server:
+        alone.runtime.add_image("busybox:1")
+        alone.start()
+        probe = {"exec": {"command": ["echo"]}, "periodSeconds": 1, "failureThreshold": 1}
+        container = {"name": "main", "image": "busybox:1", "command": ["run"]}
+        probed = {**container, "livenessProbe": probe, "readinessProbe": probe}
+        alone.api.create("pods", api_pod("web", containers=[probed]))
+        alone.until(lambda: ready(alone.pod_status("web")) == "True")
+        before = alone.api.version
+        server.fail("ExecSync", Code.UNAVAILABLE, "away")
+        words = "probe errored and resulted in unknown state: command failed: away"
+
+        def errored() -> set[str]:
+            return {event["message"] for event in alone.api.all("events") if words in event["message"]}
+
+        alone.until(lambda: errored() == {f"Liveness {words}", f"Readiness {words}"})
+        server.heal("ExecSync")
+        asked = len(server.paths)
+        alone.until(lambda: any(path.endswith("/ExecSync") for path in server.paths[asked:]))
+        assert all(ready(item["status"]) == "True" for item in alone.api.changes("pods", "web", before))
+        assert {item.config.metadata.attempt for item in alone.runtime.containers.values()} == {0}, "it was restarted"
         alone.end()
 
 

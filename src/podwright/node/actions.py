@@ -29,6 +29,8 @@ class Outcome:
 
     good: bool
     output: str = ""
+    known: bool = True
+    """False: it could not be asked at all, which says nothing of the container. Then it is not good either."""
 
 
 async def execute(cri: AsyncClient, container_id: str, action: ExecAction, seconds: int) -> Outcome:
@@ -38,7 +40,7 @@ async def execute(cri: AsyncClient, container_id: str, action: ExecAction, secon
     except DeadlineExceeded as error:
         return Outcome(good=False, output=f"command timed out: {error}")
     except PodwrightError as error:
-        return Outcome(good=False, output=f"command failed: {error}")
+        return Outcome(good=False, output=f"command failed: {error}", known=False)
     text = (answer.stdout + answer.stderr)[:_LONGEST_OUTPUT].decode(errors="replace")
     return Outcome(answer.exit_code == 0, text)
 
@@ -47,7 +49,7 @@ async def http_get(action: HttpGetAction, container: Container, address: str, se
     """Good is a status from 200 to 399, as redirects are not followed to other hosts by kubelets either."""
     port = find_port(action.port, container)
     if port is None:
-        return Outcome(good=False, output=f'couldn\'t find port "{action.port}"')
+        return Outcome(good=False, output=f'couldn\'t find port "{action.port}"', known=False)
     host = action.host or address
     secure = action.scheme == "HTTPS"
     path = action.path if action.path.startswith("/") else f"/{action.path}"
@@ -72,7 +74,7 @@ async def tcp_connect(action: TcpAction, container: Container, address: str, sec
     """Good is a connection, which is closed at once."""
     port = find_port(action.port, container)
     if port is None:
-        return Outcome(good=False, output=f'couldn\'t find port "{action.port}"')
+        return Outcome(good=False, output=f'couldn\'t find port "{action.port}"', known=False)
     host = action.host or address
     try:
         async with asyncio.timeout(seconds):

@@ -23,7 +23,7 @@ from podwright.node.resources import complete
 from podwright.pods import environment, translate
 from podwright.pods import volumes as pod_volumes
 from podwright.pods.objects import Objects
-from podwright.pods.schema import Container
+from podwright.pods.schema import Container, EphemeralContainer
 
 logger = logging.getLogger(__name__)
 
@@ -122,8 +122,19 @@ def _config(node: Node, given: Given, wanted: Start, image: v1.Image) -> v1.Cont
         },
     )
     complete(config.linux.resources, pod, container, node.machine.memory)
+    if isinstance(container, EphemeralContainer) and container.target_container_name:
+        options = config.linux.security_context.namespace_options
+        options.pid, options.target_id = v1.TARGET, _target(given.seen, container.target_container_name)
     os.makedirs(f"{places.logs}/{container.name}", mode=0o755, exist_ok=True)
     return config
+
+
+def _target(seen: SeenPod, name: str) -> str:
+    """The container whose processes another one is to see. Raises InvalidArgument."""
+    found = seen.current(name)
+    if found is None or not found.running:
+        raise InvalidArgument(f'targetContainerName: container "{name}" does not run')
+    return found.id
 
 
 def _link_log(node: Node, given: Given, config: v1.ContainerConfig, container_id: str) -> None:

@@ -12,7 +12,7 @@ from podwright.node.events import About
 from podwright.node.node_pods import NodePod
 from podwright.node.observed import SeenContainer, SeenPod
 from podwright.node.plan import is_sidecar
-from podwright.pods.check import containers
+from podwright.pods.check import all_containers
 from podwright.pods.schema import Container
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ async def remove_pod(node: Node, uid: str) -> None:
 
 
 def _wanted(pod: NodePod, found: SeenContainer) -> tuple[str, Container | None]:
-    for path, container in containers(pod.pod):
+    for path, container in all_containers(pod.pod):
         if container.name == found.name:
             return path, container
     return "", None

@@ -1,7 +1,8 @@
 """What is to be done about a pod: its specification and what runs in, steps out. Pure; carries nothing out.
 
 The rules are the kubelet's computePodActions (pkg/kubelet/kuberuntime): a sandbox first, init containers one after the
-other with sidecars beside them, then all containers; ended ones start again as restartPolicy says.
+other with sidecars beside them, then all containers; ended ones start again as restartPolicy says. Ephemeral
+containers start as soon as there is a sandbox, and once.
 """
 
 import hashlib
@@ -97,11 +98,18 @@ def plan(pod: Pod, seen: SeenPod, at: Circumstances) -> Plan:
     if not _sandbox_is_usable(pod, seen):
         _begin_anew(pod, seen, at, made)
         return made
+    made.start += [
+        Start(f"spec.ephemeralContainers[{index}]", container, 0)
+        for index, container in enumerate(pod.spec.ephemeral_containers)
+        if seen.latest(container.name) is None
+    ]
     initialised = _initialise(pod, seen, at, made)
     if initialised == "failed":
         made.end = True
     elif initialised == "done":
         _run_containers(pod, seen, at, made)
+    if made.end:
+        made.start.clear()
     return made
 
 

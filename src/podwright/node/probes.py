@@ -1,8 +1,9 @@
 """Probes: a task for each probe of each running container, and what they have found.
 
 The rules are the kubelet's (pkg/kubelet/prober/worker.go): nothing before initialDelaySeconds and before the startup
-probe has passed; a change needs failureThreshold or successThreshold equal results in a row; a container that failed
-its liveness or startup probe is not probed again before it is another one.
+probe has passed; a change needs failureThreshold or successThreshold equal results in a row; a probe that could not be
+carried out, because the runtime is away say, has no result; a container that failed its liveness or startup probe is
+not probed again before it is another one.
 """
 
 import asyncio
@@ -141,21 +142,23 @@ class _Run:
         last, count = None, 0
         while True:
             outcome = await self._try()
-            count = count + 1 if outcome.good == last else 1
-            last = outcome.good
-            needed = self.probe.success_threshold if outcome.good else self.probe.failure_threshold
-            if count >= (needed or 1) and self._settle(outcome):
-                return
+            if outcome.known:
+                count = count + 1 if outcome.good == last else 1
+                last = outcome.good
+                needed = self.probe.success_threshold if outcome.good else self.probe.failure_threshold
+                if count >= (needed or 1) and self._settle(outcome):
+                    return
             await asyncio.sleep(self.probe.period_seconds or 10)
 
     async def _try(self) -> Outcome:
         outcome = Outcome(good=False)
         for _ in range(_TRIES):
             outcome = await _carry_out(self)
-            if outcome.good or not outcome.output.startswith("command failed: "):
+            if outcome.known:
                 break
         if not outcome.good:
-            message = f"{self.kind.capitalize()} probe failed: {outcome.output}"
+            words = "probe failed" if outcome.known else "probe errored and resulted in unknown state"
+            message = f"{self.kind.capitalize()} {words}: {outcome.output}"
             self.probes.recorder.tell(self.about, "Warning", "Unhealthy", message)
         return outcome
 

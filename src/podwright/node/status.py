@@ -59,6 +59,8 @@ def make(pod: NodePod, seen: SeenPod, known: Knowledge, old: Mapping[str, Any], 
     }
     if init:
         result["initContainerStatuses"] = init
+    if spec.ephemeral_containers:
+        result["ephemeralContainerStatuses"] = [_ephemeral(seen, item, known) for item in spec.ephemeral_containers]
     addresses = known.host_addresses if spec.host_network and seen.sandboxes else seen.addresses
     if addresses:
         result["podIP"], result["podIPs"] = addresses[0], [{"ip": address} for address in addresses]
@@ -99,45 +101,66 @@ def _container(
 ) -> dict[str, Any]:
     found, before = seen.latest(wanted.name), seen.before(wanted.name)
     held_up = bool(pod.pod.spec.init_containers) and not initialising
-    result: dict[str, Any] = {
-        "name": wanted.name,
-        "image": wanted.image,
-        "imageID": "",
-        "ready": False,
-        "started": False,
-        "restartCount": 0,
-        "state": {"waiting": {"reason": "PodInitializing" if held_up else "ContainerCreating"}},
-        "lastState": {},
-    }
+    result = _before_it_is_made(wanted, "PodInitializing" if held_up else "ContainerCreating")
     if found is None:
         if wanted.name in known.waiting:
             result["state"] = _waiting(*known.waiting[wanted.name])
         return result
-    status = found.status
-    result |= {
-        "image": status.image.user_specified_image or status.image.image or wanted.image,
-        "imageID": status.image_ref,
-        "containerID": f"{known.runtime}://{status.id}",
-        "restartCount": status.metadata.attempt,
-        "state": _state(found, known),
-    }
+    result |= _made(found, wanted, known)
     if before is not None and before.ended:
         result["lastState"] = _state(before, known)
     if found.running:
         result["started"] = known.started(found, wanted)
         result["ready"] = result["started"] and known.ready(found, wanted)
     elif initialising and not is_sidecar(wanted):
-        result["ready"] = found.ended and status.exit_code == 0
+        result["ready"] = found.ended and found.status.exit_code == 0
     again = is_sidecar(wanted) or should_run(pod.pod, found)
     if not found.running and wanted.name in known.waiting and again and not known.ending:
         if found.ended:
             result["lastState"] = result["state"]
         result["state"] = _waiting(*known.waiting[wanted.name])
+    return result
+
+
+def _before_it_is_made(wanted: Container, reason: str) -> dict[str, Any]:
+    return {
+        "name": wanted.name,
+        "image": wanted.image,
+        "imageID": "",
+        "ready": False,
+        "started": False,
+        "restartCount": 0,
+        "state": {"waiting": {"reason": reason}},
+        "lastState": {},
+    }
+
+
+def _made(found: SeenContainer, wanted: Container, known: Knowledge) -> dict[str, Any]:
+    """What the runtime says of a container."""
+    status = found.status
+    result: dict[str, Any] = {
+        "image": status.image.user_specified_image or status.image.image or wanted.image,
+        "imageID": status.image_ref,
+        "containerID": f"{known.runtime}://{status.id}",
+        "restartCount": status.metadata.attempt,
+        "state": _state(found, known),
+    }
     if status.HasField("user") and status.user.HasField("linux"):
         linux = status.user.linux
         result["user"] = {
             "linux": {"uid": linux.uid, "gid": linux.gid, "supplementalGroups": list(linux.supplemental_groups)}
         }
+    return result
+
+
+def _ephemeral(seen: SeenPod, wanted: Container, known: Knowledge) -> dict[str, Any]:
+    """It is never ready, and never started again."""
+    found = seen.latest(wanted.name)
+    result = _before_it_is_made(wanted, "ContainerCreating")
+    if found is not None:
+        result |= _made(found, wanted, known)
+    elif wanted.name in known.waiting:
+        result["state"] = _waiting(*known.waiting[wanted.name])
     return result
 
 

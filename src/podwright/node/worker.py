@@ -29,7 +29,7 @@ from podwright.node.observed import SeenPod
 from podwright.node.plan import Circumstances, Plan, plan
 from podwright.node.probes import Probes
 from podwright.pods.back_off import BackOff
-from podwright.pods.check import containers as all_containers
+from podwright.pods.check import all_containers
 
 logger = logging.getLogger(__name__)
 
@@ -198,6 +198,11 @@ class Worker:
         assert seen.sandbox is not None
         config = sandbox.config(node, pod, seen.sandbox.metadata.attempt)
         given = Given(pod, seen, objects, secrets, paths, config)
+        try:
+            await containers.ensure_image_volumes(node, given)
+        except Waiting as error:
+            self._waiting |= {start.container.name: (error.reason, str(error)) for start in made.start}
+            return True
         failed = False
         for start in made.start:
             name = start.container.name
@@ -205,7 +210,6 @@ class Worker:
             if before is not None:
                 self._back_off.setdefault(name, BackOff()).tried(time.time())
             try:
-                await containers.ensure_image_volumes(node, given)
                 await containers.start(node, given, start)
                 self._waiting.pop(name, None)
             except Waiting as error:

@@ -28,7 +28,7 @@ def check(pod: Pod) -> None:
         _volume(volume, f"spec.volumes[{index}]", volumes)
         volumes.add(volume.name)
     seen: set[str] = set()
-    for path, container in containers(pod):
+    for path, container in all_containers(pod):
         if not LABEL.fullmatch(container.name):
             raise InvalidArgument(f'{path}.name: "{container.name}" is no name: use a-z, 0-9 and -')
         if container.name in seen:
@@ -42,11 +42,18 @@ def check(pod: Pod) -> None:
 
 
 def containers(pod: Pod) -> Iterator[tuple[str, Container]]:
-    """All containers in the order in which they are begun, each with its path in the pod."""
+    """The containers in the order in which they are begun, each with its path in the pod."""
     for index, container in enumerate(pod.spec.init_containers):
         yield f"spec.initContainers[{index}]", container
     for index, container in enumerate(pod.spec.containers):
         yield f"spec.containers[{index}]", container
+
+
+def all_containers(pod: Pod) -> Iterator[tuple[str, Container]]:
+    """The same, and the ephemeral ones."""
+    yield from containers(pod)
+    for index, container in enumerate(pod.spec.ephemeral_containers):
+        yield f"spec.ephemeralContainers[{index}]", container
 
 
 def _volume(volume: Volume, path: str, seen: set[str]) -> None:

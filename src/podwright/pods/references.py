@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from podwright.pods.check import containers
+from podwright.pods.check import all_containers
 from podwright.pods.schema import Pod, ProjectedSource, TokenSource
 
 
@@ -18,7 +18,7 @@ class References:
 def references(pod: Pod) -> References:
     """All that the pod's environment and volumes refer to; not imagePullSecrets."""
     found = References()
-    for _, container in containers(pod):
+    for _, container in all_containers(pod):
         for source in container.env_from:
             if source.config_map_ref is not None:
                 found.config_maps.add(source.config_map_ref.name)

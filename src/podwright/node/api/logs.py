@@ -10,10 +10,12 @@ from podwright.errors import NotFound
 from podwright.node.api.http import Exchange, HttpError
 from podwright.node.observed import Observed, SeenContainer
 from podwright.node.worker import Worker
+from podwright.pods.check import all_containers
 from podwright.pods.logfile import Entry, Follower, read
 from podwright.wire.cri_log import Malformed, format_time, parse_time
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds between two looks at a log
+_STATUSES: Final = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 _FAILED_PULLS: Final = {
     "ErrImagePull": "image can't be pulled",
     "ImagePullBackOff": "trying and failing to pull image",
@@ -127,8 +129,7 @@ def _number(exchange: Exchange, name: str) -> int | None:
 
 
 def _container(exchange: Exchange, worker: Worker, observed: Observed, name: str) -> SeenContainer:
-    spec = worker.pod.pod.spec
-    if name not in {item.name for item in [*spec.init_containers, *spec.containers]}:
+    if name not in {item.name for _, item in all_containers(worker.pod.pod)}:
         raise HttpError(404, f'container "{name}" not found in pod "{worker.pod.name}"')
     wanted = _wanted(worker, name, previous=exchange.flag("previous"))
     found = next((item for item in observed.pod(worker.pod.uid).containers if item.id == wanted), None)
@@ -140,8 +141,8 @@ def _container(exchange: Exchange, worker: Worker, observed: Observed, name: str
 def _wanted(worker: Worker, name: str, *, previous: bool) -> str:
     """The id of the container whose log is meant, by what the status says of it: one that waits to be started again
     has the log of the one before (validateContainerLogStatus of pkg/kubelet/kubelet_pods.go). Raises HttpError."""
-    where, lists = f'container "{name}" in pod "{worker.pod.name}"', ("initContainerStatuses", "containerStatuses")
-    shown = next((item for key in lists for item in worker.last_status.get(key, ()) if item["name"] == name), None)
+    where = f'container "{name}" in pod "{worker.pod.name}"'
+    shown = next((item for key in _STATUSES for item in worker.last_status.get(key, ()) if item["name"] == name), None)
     if shown is None:
         raise HttpError(400, f"{where} is not available")
     last: str = shown["lastState"].get("terminated", {}).get("containerID", "")

@@ -15,6 +15,7 @@ from podwright.errors import PodwrightError
 from podwright.node.api.http import Exchange, HttpError
 from podwright.node.observed import Observed, SeenContainer
 from podwright.node.worker import Worker
+from podwright.pods.check import all_containers
 
 _PORTION: Final = 1 << 16
 _NOT_PASSED_ON: Final = {"host", "authorization", "content-length", "transfer-encoding"}
@@ -38,16 +39,8 @@ async def execute(exchange: Exchange, cri: AsyncClient, worker: Worker, observed
 async def attach(exchange: Exchange, cri: AsyncClient, worker: Worker, observed: Observed, container: str) -> None:
     """Leads the client to what the container's first process reads and writes. Raises HttpError."""
     found = running(worker, observed, container)
-    wanted = next(
-        (
-            item
-            for item in [*worker.pod.pod.spec.init_containers, *worker.pod.pod.spec.containers]
-            if item.name == container
-        ),
-        None,
-    )
     stdin, stdout, stderr, _ = _streams(exchange)
-    tty = wanted is not None and wanted.tty
+    tty = any(item.tty for _, item in all_containers(worker.pod.pod) if item.name == container)
     try:
         answer = await cri.attach(found.id, stdin=stdin, tty=tty, stdout=stdout, stderr=stderr and not tty)
     except PodwrightError as error:

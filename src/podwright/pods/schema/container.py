@@ -166,3 +166,10 @@ class Container(Base, frozen=True):
     termination_message_path: str = "/dev/termination-log"
     """Where the container leaves its last words; empty: nowhere."""
     termination_message_policy: Literal["", "File", "FallbackToLogsOnError"] = "File"
+
+
+class EphemeralContainer(Container, frozen=True):
+    """EphemeralContainer: one that is put into a running pod, as kubectl debug does."""
+
+    target_container_name: str = ""
+    """The container whose processes it sees."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from podwright.pods.schema.base import ONLY_NODE, Base, Ignored, Metadata, Unserved
-from podwright.pods.schema.container import Container, Profile, RestartPolicy, SELinux
+from podwright.pods.schema.container import Container, EphemeralContainer, Profile, RestartPolicy, SELinux
 from podwright.pods.schema.volume import Volume
 
 
@@ -101,7 +101,7 @@ class PodSpec(Base, frozen=True):
     resources: Unserved = None
     resource_claims: Unserved = None
     affinity: Ignored = None
-    ephemeral_containers: Unserved = None
+    ephemeral_containers: Annotated[list[EphemeralContainer], ONLY_NODE] = []
     node_selector: Ignored = None
     os: Ignored = None
     overhead: Unserved = None
