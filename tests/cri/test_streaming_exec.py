@@ -11,7 +11,7 @@ from podwright.client import streaming as client
 from podwright.client.streaming import Command
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
-from podwright.wire.remote_command import Outcome
+from podwright.wire.remote_command import Channel, Outcome
 from support.cri import Pods, secured, until
 from support.streaming import Streams, connect, on, read_until
 
@@ -240,6 +240,19 @@ def test_a_command_that_waits_for_input_ends_when_its_client_leaves(pods: Pods) 
 
     on(pods.node, test)
     until(lambda: pods.exec(container, "ps -o args"), lambda text: "cat" not in text.splitlines())
+
+
+def test_a_client_that_gives_up_its_input_ends_it(pods: Pods) -> None:
+    container = pods.start(pods.run_sandbox())
+
+    async def test(streams: Streams) -> None:
+        async with await streams.exec(container, "cat", stdin=True, over="spdy:v4.channel.k8s.io") as command:
+            await command.send(b"x")
+            assert await command.stdout.read() == b"x"
+            command._channels[Channel.STDIN].reset()
+            assert await finished(command) == (b"", b"", Outcome(0))
+
+    on(pods.node, test, seconds=10)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import ssl
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -162,6 +163,14 @@ def test_websocket_that_makes_no_sense_gets_a_goodbye(pods: Pods, container: str
     answer = raw(pods.node, url, head(url, WEBSOCKET), garbage)
     assert status(answer) == 101
     assert answer.split(b"\r\n\r\n", 1)[1][2:4] == code.to_bytes(2, "big")
+
+
+def test_a_client_that_attaches_with_nonsense_leaves_nothing_behind(pods: Pods) -> None:
+    container = pods.start(pods.run_sandbox(), "sleep 1000")
+    before = Counter(pods.node.open_files())
+    url = pods.cri.attach(container, stdout=True).url
+    assert status(raw(pods.node, url, head(url, WEBSOCKET) + b"\xff" * 64)) == 101
+    until(lambda: Counter(pods.node.open_files()) - before, lambda more: not more)
 
 
 def test_streams_that_nobody_asked_for_are_reset(pods: Pods, container: str) -> None:

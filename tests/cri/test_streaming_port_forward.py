@@ -1,7 +1,9 @@
 """Port-forward, as kubectl and crictl use it."""
 
 import asyncio
+import contextlib
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from podwright.client import upgrade
 from podwright.client.streaming import ForwardedConnection, PortForward
 from podwright.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from podwright.kernel import namespaces
+from podwright.kernel.mounts import in_thread_of_its_own
 from podwright.multiplex.connection import Connection, Disconnected
 from podwright.multiplex.websocket import Channels, Tunnel
 from podwright.wire import port_forward, spdy
@@ -167,6 +171,38 @@ def test_a_reset_reaches_the_other_side(pods: Pods, sandbox: str) -> None:
             await asyncio.to_thread(until, lambda: sockets(pods), lambda now: now <= before + 2)
 
     on(pods.node, test)
+
+
+def test_a_connection_that_is_not_wanted_any_more_is_not_made(pods: Pods, sandbox: str) -> None:
+    namespace = str(pods.proc(pods.start(sandbox)) / "ns/net")
+    with full(namespace, 8090):
+
+        async def test(streams: Streams) -> None:
+            async with await forward(streams, sandbox, "spdy") as forwarding:
+                before = sockets(pods)
+                waiting = await forwarding.connect(8090)
+                await asyncio.to_thread(until, lambda: sockets(pods), lambda now: now > before)
+                waiting.close()
+                await asyncio.to_thread(until, lambda: sockets(pods), lambda now: now <= before, seconds=5)
+
+        on(pods.node, test)
+
+
+@contextlib.contextmanager
+def full(namespace: str, port: int) -> Iterator[None]:
+    """Somebody listens on the port who does not answer: the kernel drops what comes to a full queue."""
+
+    def make() -> list[socket.socket]:
+        namespaces.join(namespace, "net")
+        listener = socket.create_server(("127.0.0.1", port), backlog=0)
+        return [listener, socket.create_connection(("127.0.0.1", port))]
+
+    sockets = in_thread_of_its_own(make)
+    try:
+        yield
+    finally:
+        for each in sockets:
+            each.close()
 
 
 @pytest.mark.parametrize("text", [False, True])

@@ -265,7 +265,8 @@ def test_a_peer_without_windows_is_sent_everything() -> None:
 
 def test_a_peer_with_windows_is_waited_for() -> None:
     session, peer = server()
-    settings = struct.pack(">IIIII", 2, 1, 99, 7, 1000)
+    assert session.receive(control(FrameType.SETTINGS, struct.pack(">III", 1, 1, 99))) == []
+    settings = struct.pack(">7I", 3, 1, 99, 7, 1000, 7, 2000)
     assert session.receive(control(FrameType.SETTINGS, settings)) == [Widened(0)]
     opened(session, peer)
     session.send(1, b"x" * session.room(1))

@@ -9,12 +9,14 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from podwright.wire.multiplexed import Accepted, Data, Ended, Event, Finished, Opened, Reset, Widened
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STREAM_LIMIT = 1 << 20
 TOTAL_LIMIT = 8 << 20
@@ -48,6 +50,20 @@ class Disconnected(ConnectionError):
     """The peer has left, or has reset the stream."""
 
 
+async def unless(gone: asyncio.Future[str], work: Coroutine[Any, Any, T]) -> T:
+    """Does the work; if a connection is `lost` or a stream `broken` meanwhile, cancels it and raises Disconnected."""
+    task = asyncio.ensure_future(work)
+    either: set[asyncio.Future[Any]] = {task, gone}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Disconnected(gone.result())
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
 class Engine(Protocol):
     """What reads and writes frames. `data_to_send` has something after any call."""
 
@@ -74,7 +90,8 @@ class Stream:
         self.finished = False
         """The peer sends no more."""
         self.sent_all = False
-        self.failure: str | None = None
+        self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Set when nothing can be sent or received any more, with the reason."""
         self.accepted = False
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -101,12 +118,6 @@ class Stream:
         """Sends all of it, as fast as the peer takes it. Raises Disconnected."""
         await self._connection.write(self, data)
 
-    async def broken(self) -> str:
-        """Waits until nothing can be sent or received any more, and says why; for ever if that does not happen."""
-        while self.failure is None:
-            await self.change()
-        return self.failure
-
     async def until_accepted(self) -> None:
         """Waits for the peer's answer to a stream of ours. Raises Disconnected."""
         while not self.accepted:
@@ -121,9 +132,13 @@ class Stream:
         self._connection.reset(self)
 
     async def _wait(self) -> None:
-        if self.failure is not None:
-            raise Disconnected(self.failure)
+        self.check()
         await self.change()
+
+    def check(self) -> None:
+        """Raises Disconnected if it is broken."""
+        if self.broken.done():
+            raise Disconnected(self.broken.result())
 
     async def change(self) -> None:
         """Waits for `wake`."""
@@ -232,8 +247,7 @@ class Connection(asyncio.Protocol):
         """Stream.write."""
         rest = memoryview(data)
         while rest:
-            if stream.failure is not None:
-                raise Disconnected(stream.failure)
+            stream.check()
             room = self._engine.room(stream.number)
             if room == 0:
                 await stream.change()
@@ -247,7 +261,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self, stream: Stream) -> None:
         """Stream.finish."""
-        if stream.failure is None and not stream.sent_all:
+        if not stream.broken.done() and not stream.sent_all:
             stream.sent_all = True
             self._engine.finish(stream.number)
             self._flush()
@@ -333,7 +347,7 @@ class Connection(asyncio.Protocol):
     def _received(self, number: int, data: bytes) -> None:
         self._active_at = self._loop.time()
         stream = self.streams.get(number)
-        if stream is None or stream.failure is not None:
+        if stream is None or stream.broken.done():
             self._engine.took(number, len(data))
             return
         stream.chunks.append(data)
@@ -347,7 +361,8 @@ class Connection(asyncio.Protocol):
 
     def _break(self, stream: Stream, reason: str) -> None:
         """Ends both directions; what has come can still be read."""
-        stream.failure = stream.failure or reason
+        if not stream.broken.done():
+            stream.broken.set_result(reason)
         self.streams.pop(stream.number, None)
         stream.wake()
 

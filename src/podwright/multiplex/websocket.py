@@ -9,12 +9,11 @@ from websockets.protocol import Protocol, Side
 
 from podwright.wire import spdy
 from podwright.wire.multiplexed import Data, Ended, Event, Finished
+from podwright.wire.remote_command import CLOSE
 
 LARGEST_MESSAGE = 32 << 20
 """As Kubernetes' own server has it (golang.org/x/net/websocket)."""
 LARGEST_SENT = 64 << 10
-
-_CLOSE = 255  # wire/remote_command.py
 
 
 class _Messages:
@@ -109,7 +108,7 @@ class Channels:
         channel = self._channel
         if frame.fin:
             self._channel = None
-        if channel == _CLOSE and self._can_close:
+        if channel == CLOSE and self._can_close:
             return self._read_close(payload, events)
         if self._base64:
             decoded = self._decode(payload, last=frame.fin)
@@ -155,7 +154,7 @@ class Channels:
     def finish(self, stream: int) -> None:
         """Only clients say so, in version 5; kubectl takes such a message from a server for garbage."""
         if self._client and self._can_close and not self._messages.ended:
-            self._messages.send(bytes((_CLOSE, stream)))
+            self._messages.send(bytes((CLOSE, stream)))
 
     def reset(self, stream: int) -> None:
         """There is no such thing."""

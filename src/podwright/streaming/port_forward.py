@@ -8,14 +8,13 @@ import logging
 import os
 import socket
 from collections.abc import Collection
-from typing import Any
 
 from podwright.core import sandbox_port_forward
 from podwright.core.runtime import Runtime
 from podwright.core.stream_requests import PortForwardRequest
 from podwright.errors import PodwrightError
 from podwright.kernel.nonblocking import Fd
-from podwright.multiplex.connection import Connection, Disconnected, Stream
+from podwright.multiplex.connection import Connection, Disconnected, Stream, unless
 from podwright.multiplex.websocket import Channels, Tunnel
 from podwright.streaming.upgrade import Timeouts, Upgrade
 from podwright.wire import port_forward, spdy
@@ -60,8 +59,7 @@ class PortForward:
                 streams = self.connection.streams
                 for index, port in enumerate(self._ports):
                     self._start(port, streams[2 * index], streams[2 * index + 1], greet=True)
-                either: set[asyncio.Future[Any]] = {asyncio.gather(*self._tasks), self.connection.lost}
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                await unless(self.connection.lost, asyncio.wait(self._tasks))
             else:
                 await self.connection.lost
         finally:
@@ -106,14 +104,7 @@ class PortForward:
             if greet:
                 for stream in (data, error):
                     await stream.write(port_forward.port_to_bytes(port))
-            try:
-                connection = await sandbox_port_forward.connect(self._runtime, self._sandbox, port)
-            except PodwrightError as failure:
-                logger.info("port %d of sandbox %s: %s", port, self._sandbox.title, failure)
-                await error.write(f"error forwarding port {port} to pod {self._sandbox.id}: {failure}".encode())
-            else:
-                with connection:
-                    await _copy_both_ways(connection, data)
+            await unless(data.broken, self._connect(port, data, error))
             for stream in (data, error):
                 stream.finish()
         except OSError as gone:  # Disconnected, mostly
@@ -121,22 +112,27 @@ class PortForward:
             for stream in (data, error):
                 stream.reset()
 
+    async def _connect(self, port: int, data: Stream, error: Stream) -> None:
+        try:
+            connection = await sandbox_port_forward.connect(self._runtime, self._sandbox, port)
+        except PodwrightError as failure:
+            logger.info("port %d of sandbox %s: %s", port, self._sandbox.title, failure)
+            await error.write(f"error forwarding port {port} to pod {self._sandbox.id}: {failure}".encode())
+        else:
+            with connection:
+                await _copy_both_ways(connection, data)
+
 
 async def _copy_both_ways(connection: socket.socket, stream: Stream) -> None:
     """Ends when both directions have ended. Raises Disconnected when one of them ends in disorder."""
     fd = Fd(os.dup(connection.fileno()))
-    copying = asyncio.gather(_copy_in(stream, fd, connection), _copy_out(fd, stream))
-    broken = asyncio.create_task(stream.broken())
-    either: set[asyncio.Future[Any]] = {copying, broken}
     try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not copying.done():
-            raise Disconnected(broken.result())
-        copying.result()
+        async with asyncio.TaskGroup() as copying:
+            copying.create_task(_copy_in(stream, fd, connection))
+            copying.create_task(_copy_out(fd, stream))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     finally:
-        for task in either:
-            task.cancel()
-        await asyncio.gather(*either, return_exceptions=True)
         fd.close()
 
 

@@ -13,7 +13,7 @@ from podwright.core.runtime import Runtime
 from podwright.core.stream_requests import AttachRequest, ExecRequest
 from podwright.errors import PodwrightError
 from podwright.kernel.nonblocking import Fd
-from podwright.multiplex.connection import Connection, Disconnected, Stream
+from podwright.multiplex.connection import Connection, Disconnected, Stream, unless
 from podwright.multiplex.websocket import Channels
 from podwright.streaming.upgrade import Timeouts, Upgrade
 from podwright.wire import remote_command, spdy
@@ -89,26 +89,33 @@ class RemoteCommand:
         """Runs the command, or attaches, and tells the client how it ended. Raises Disconnected if the client leaves,
         TimeoutError if it does not open its streams.
         """
-        async with asyncio.timeout(self._creation_seconds):
-            await self.unless_lost(self._complete.wait())
+        try:
+            async with asyncio.timeout(self._creation_seconds):
+                await unless(self.connection.lost, self._complete.wait())
+            outcome = await self._outcome()
+        finally:
+            if self._attaching is not None:
+                self._attaching.add_done_callback(_detach)
+        await self.channels[Channel.ERROR].write(remote_command.outcome_to_bytes(outcome, self._protocol))
+        for stream in self.channels.values():
+            stream.finish()
+
+    async def _outcome(self) -> Outcome:
         if isinstance(self._request, AttachRequest):
             await asyncio.wait({self._attach()})
         if self._last is not None:
             self.connection.accept(self._last)
-        if isinstance(self._request, ExecRequest):
-            doing, work = "error executing command in container", _exec(self._runtime, self._request, self)
-        else:
-            doing, work = "error attaching to container", _converse(self._attach(), self)
         try:
-            outcome = await work
+            if isinstance(self._request, ExecRequest):
+                doing = "error executing command in container"
+                return await _exec(self._runtime, self._request, self)
+            doing = "error attaching to container"
+            return await _converse(await self._attach(), self)
         except Disconnected:
             raise
         except (PodwrightError, OSError) as error:
             logger.info("%s %s: %s", doing, self._request.container.title, error)
-            outcome = Outcome(None, f"{doing}: {error}")
-        await self.channels[Channel.ERROR].write(remote_command.outcome_to_bytes(outcome, self._protocol))
-        for stream in self.channels.values():
-            stream.finish()
+            return Outcome(None, f"{doing}: {error}")
 
     def _attach(self) -> "asyncio.Future[AttachSession]":
         if self._attaching is None:
@@ -116,18 +123,10 @@ class RemoteCommand:
             self._attaching = asyncio.ensure_future(work)
         return self._attaching
 
-    async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
-        """Does the work unless the client leaves first; then it is cancelled and Disconnected raised."""
-        task = asyncio.ensure_future(work)
-        either: set[asyncio.Future[Any]] = {task, self.connection.lost}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise Disconnected(self.connection.lost.result())
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+
+def _detach(attaching: "asyncio.Future[AttachSession]") -> None:
+    if not attaching.cancelled() and attaching.exception() is None:
+        attaching.result().close()
 
 
 class _Resizes:
@@ -210,7 +209,7 @@ async def _exec(runtime: Runtime, request: ExecRequest, client: RemoteCommand) -
         try:
             if resizes:
                 resizes.begin(lambda size: session.resize(size.to_winsize()))
-            return Outcome(await client.unless_lost(_run(session, client)))
+            return Outcome(await unless(client.connection.lost, _run(session, client)))
         finally:
             await asyncio.shield(session.end())
 
@@ -249,23 +248,19 @@ async def _copy_in(stream: Stream, fd: Fd, *, keep_open: bool) -> None:
             await fd.write(data)
     except (BrokenPipeError, ConnectionResetError):
         stream.reset()  # nobody reads: the client need not send any more
-        return
-    if not keep_open:
-        fd.close()
-
-
-async def _converse(attaching: "asyncio.Future[AttachSession]", client: RemoteCommand) -> Outcome:
-    session = await attaching
-    try:
-        async with _Tasks() as tasks:
-            resizes = _follow_resizes(client, tasks)
-            if resizes:
-                resizes.begin(lambda size: session.resize(width=size.width, height=size.height))
-            if Channel.STDIN in client.channels:
-                tasks.start(_send_input(client.channels[Channel.STDIN], session))
-            await client.unless_lost(_receive_output(session, client))
     finally:
-        session.close()
+        if not keep_open:
+            fd.close()
+
+
+async def _converse(session: AttachSession, client: RemoteCommand) -> Outcome:
+    async with _Tasks() as tasks:
+        resizes = _follow_resizes(client, tasks)
+        if resizes:
+            resizes.begin(lambda size: session.resize(width=size.width, height=size.height))
+        if Channel.STDIN in client.channels:
+            tasks.start(_send_input(client.channels[Channel.STDIN], session))
+        await unless(client.connection.lost, _receive_output(session, client))
     return Outcome(0)
 
 

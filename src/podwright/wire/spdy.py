@@ -357,6 +357,7 @@ class Session:
                     state.window += size - self._initial_window
                 self._initial_window = size
                 events.append(Widened(0))
+                break  # of several entries with the same number the first counts
 
     def _ping(self, payload: bytes) -> None:
         if len(payload) != 4:
