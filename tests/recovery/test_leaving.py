@@ -1,16 +1,20 @@
 """A daemon that is told to end, or to read its configuration again."""
 
+import json
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from podwright.cri import v1
-from podwright.errors import PodwrightError, Unavailable
+from podwright.errors import DeadlineExceeded, PodwrightError, Unavailable
+from podwright.testing.cni import FakePlugin
 from recovery.conftest import Survivor
-from support.cri import until
+from support.cri import Pods, until
+from support.node import node
 
 pytestmark = pytest.mark.root
 
@@ -68,3 +72,26 @@ def test_sighup_reads_the_configuration_again(survivor: Survivor) -> None:
     reload("the log is as configured now")
     survivor.bystander.is_as_before(pods)
     assert survivor.leaks() == {}
+
+
+def test_no_unfinished_business_keeps_the_daemon(tmp_path: Path) -> None:
+    """A plugin hangs in the DEL that the last daemon has left to this one."""
+    with node() as machine:
+        plugin = FakePlugin(str(tmp_path), "slow")
+        conflist = {"cniVersion": "1.0.0", "name": "slow", "plugins": [{"type": "slow"}]}
+        (machine.cni / "10-test.conflist").write_text(json.dumps(conflist))
+        config = machine.config.read_text()
+        machine.config.write_text(config.replace("[network]", f'[network]\nplugin_dirs = ["{tmp_path}"]'))
+        machine.start()
+        pods = Pods(machine)
+        sandbox_id = pods.run_sandbox(pods.networked_config())
+        plugin.hang("DEL")
+        with pytest.raises(DeadlineExceeded):
+            pods.cri.stop_pod_sandbox(sandbox_id, deadline=1)
+        machine.kill()
+        machine.start()
+        until(lambda: plugin.runs("DEL"), lambda runs: len(runs) == 2)
+        begun = time.monotonic()
+        assert machine.stop() == 0
+        assert time.monotonic() - begun < 10
+        pods.close()

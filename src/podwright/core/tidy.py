@@ -1,6 +1,6 @@
 """Bringing unfinished business to its end: what a crash, or a failed clean-up, has left half-made or half-removed.
 
-Runs once at the start and then every few seconds; most of the time there is nothing to do, and finding that out costs
+Runs at the start and then every few seconds; most of the time there is nothing to do, and finding that out costs
 a look at the records in memory.
 """
 
@@ -28,8 +28,9 @@ CHECKPOINT: set[Kind] = {"checkpoint", "frozen"}
 
 
 async def tidy_for_ever(runtime: Runtime) -> None:
-    """Tidies up now and again; ends by cancellation."""
+    """Tidies up now, and again and again; ends by cancellation."""
     while True:
+        await tidy(runtime)
         await asyncio.sleep(PERIOD_SECONDS)
         runtime.events.forget_old()
         runtime.stats.forget_idle()
@@ -37,7 +38,6 @@ async def tidy_for_ever(runtime: Runtime) -> None:
             await runtime.timeline.flush()
         except PodwrightError as error:
             logger.warning("timelines: %s", error)
-        await tidy(runtime)
 
 
 async def tidy(runtime: Runtime) -> None:

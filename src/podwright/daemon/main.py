@@ -16,6 +16,7 @@ import socket
 import ssl
 import sys
 import time
+from collections.abc import Sequence
 
 from msgspec import to_builtins
 
@@ -30,7 +31,7 @@ from podwright.core.release import has_to_wait, release_functions
 from podwright.core.runtime import Handler, Runtime, Settings
 from podwright.core.stats import Stats
 from podwright.core.stream_requests import StreamRequests
-from podwright.core.tidy import tidy, tidy_for_ever
+from podwright.core.tidy import tidy_for_ever
 from podwright.core.timeline import Timeline
 from podwright.daemon import config as configuration
 from podwright.daemon import host_setup
@@ -136,9 +137,7 @@ async def _serve(config: Config, paths: Paths, options: argparse.Namespace) -> i
         loop.add_signal_handler(number, leave.set)
     _tell_ready(options.ready_fd)
     logger.info("podwright %s serves on %s", __version__, runtime_endpoint)
-    await asyncio.to_thread(sweep, strays)
-    await tidy(runtime)
-    tidying = loop.create_task(tidy_for_ever(runtime))
+    tidying = runtime.operations.detach(_keep_tidy(runtime, strays), "tidying up")
     await leave.wait()
     logger.info("leaving; containers go on")
     tidying.cancel()
@@ -156,6 +155,11 @@ async def _serve(config: Config, paths: Paths, options: argparse.Namespace) -> i
     await runtime.network.close()
     runtime.store.close()
     return 0
+
+
+async def _keep_tidy(runtime: Runtime, strays: Sequence[str]) -> None:
+    await asyncio.to_thread(sweep, strays)
+    await tidy_for_ever(runtime)
 
 
 async def _assemble(config: Config, paths: Paths) -> Runtime:
