@@ -208,6 +208,10 @@ def _node(commands: "_Commands[argparse.ArgumentParser]") -> None:
     version = _command(commands, "version", "about:version", "show the versions of this program and of the runtime")
     version.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
 
+    doctor = _command(commands, "doctor", "doctor:doctor", "find out what makes pods fail on this node")
+    doctor.add_argument("-q", "--quiet", action="store_true", help="only warnings and faults")
+    doctor.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
+
     conformance = _command(
         commands, "conformance", "conformance:conformance", "check that a runtime does what kubelets ask of it"
     )

@@ -1,4 +1,4 @@
-"""Podwright's own service beside the CRI, for the runtimes that are Podwright: loading, saving and watching images.
+"""Podwright's own service beside the CRI, for the runtimes that are Podwright: images of the disk, pulls, checks.
 
 Every call of another runtime raises Unimplemented. Paths are those of the machine that the daemon runs on.
 """
@@ -45,6 +45,10 @@ class Control:
     def save_image(self, image: str, path: str) -> None:
         """Writes an image as an OCI layout into a directory that is empty or does not exist."""
         self._unary("SaveImage", v1.SaveImageRequest(image=image, path=path), v1.SaveImageResponse)
+
+    def check(self) -> list[v1.Finding]:
+        """What the daemon finds when it looks at its host."""
+        return list(self._unary("Check", v1.CheckRequest(), v1.CheckResponse).findings)
 
     def watch_pulls(self, image: str = "") -> Iterator[v1.WatchPullsResponse]:
         """How far the pull of an image is, or how far all pulls are, several times a second, until there is none."""

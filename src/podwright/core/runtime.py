@@ -44,6 +44,8 @@ class Settings:
     shm_bytes: int
     open_files: int
     """RLIMIT_NOFILE of containers; 0 for the daemon's own."""
+    config_file: str = ""
+    """The file that all this was read from; "" for the defaults. For those who ask."""
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ the wrong type are refused with the name of the key.
 
 import ast
 import inspect
+import os
 import tomllib
 from typing import Annotated, Literal
 
@@ -214,6 +215,11 @@ def load(path: str | None) -> Config:
         raise InvalidArgument(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"{path or USUAL_FILE}: {error}") from None
+
+
+def source(path: str | None) -> str:
+    """The file that `load` reads; "" if that takes the defaults."""
+    return path or (USUAL_FILE if os.path.exists(USUAL_FILE) else "")
 
 
 def default_text() -> str:

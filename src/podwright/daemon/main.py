@@ -78,7 +78,9 @@ def _config(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="podwright config", description="Show or check the daemon's configuration.")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("default", help="print a file with every key, its default and what it means")
-    actions.add_parser("check", help="say what is wrong with a file").add_argument("file")
+    actions.add_parser("check", help="say what is wrong with a file").add_argument(
+        "file", nargs="?", help=f"{configuration.USUAL_FILE} if not given"
+    )
     options = parser.parse_args(arguments)
     if options.action == "default":
         print(configuration.default_text())
@@ -120,7 +122,7 @@ async def _serve(config: Config, paths: Paths, options: argparse.Namespace) -> i
     loop.add_signal_handler(signal.SIGHUP, reload, config, options.config)
     loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(KERNEL_THREADS, "podwright"))
     prepare_loop()
-    runtime = await _assemble(config, paths)
+    runtime = await _assemble(config, paths, configuration.source(options.config))
     observing = contextlib.AsyncExitStack()
     await observing.enter_async_context(observed(runtime, config.observe))
     await recover(runtime)
@@ -162,7 +164,7 @@ async def _keep_tidy(runtime: Runtime, strays: Sequence[str]) -> None:
     await tidy_for_ever(runtime)
 
 
-async def _assemble(config: Config, paths: Paths) -> Runtime:
+async def _assemble(config: Config, paths: Paths, source: str) -> Runtime:
     host = Host.probe(driver=config.cgroup.driver)
     handlers = await _handlers(config, paths, systemd_cgroup=host.driver == "systemd")
     default_parent = "/system.slice" if host.driver == "systemd" else "/podwright/{id}"
@@ -173,6 +175,7 @@ async def _assemble(config: Config, paths: Paths) -> Runtime:
         default_cgroup_parent=config.cgroup.parent or default_parent,
         shm_bytes=config.runtime.shm_size,
         open_files=config.runtime.open_files,
+        config_file=source,
     )
     if settings.default_handler not in handlers:
         raise FailedPrecondition(f'runtime.default_handler: there is no handler "{settings.default_handler}"')

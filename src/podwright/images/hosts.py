@@ -6,6 +6,7 @@ hosts.toml, *.crt, *.cert and *.key beside it are taken as Docker takes them.
 
 import logging
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ _HUB_NAMES = frozenset({_DOCKER_HUB, _DOCKER_HUB_HOST, "index.docker.io"})
 _KEYS = frozenset(
     {"capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout", "server", "host"}
 )
+_PORT_IN_NAME = re.compile(r"_([0-9]+)_$")
+"""A directory's name as containerd has it on systems that forbid colons."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Table = Mapping[str, object]
@@ -73,6 +76,18 @@ def endpoints(registry: str, settings: ImageSettings) -> list[Endpoint]:
         return [_with_certificates(registry, directory, settings)]
     except (OSError, ValueError, tomllib.TOMLDecodeError) as error:
         raise FailedPrecondition(f"cannot use {path!r}: {error}") from error
+
+
+def configured(settings: ImageSettings) -> list[str]:
+    """The registries that have a directory of their own, and `_default`. Blocking."""
+    found: set[str] = set()
+    for root in settings.registry_directories:
+        try:
+            with os.scandir(root) as entries:
+                found |= {_PORT_IN_NAME.sub(r":\1", entry.name) for entry in entries if entry.is_dir()}
+        except FileNotFoundError:
+            continue
+    return sorted(found)
 
 
 def _directory(registry: str, roots: tuple[str, ...]) -> str | None:

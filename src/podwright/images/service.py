@@ -19,7 +19,7 @@ import msgspec
 
 from podwright.clock import now_ns
 from podwright.errors import FailedPrecondition, InvalidArgument, NotFound, PodwrightError, ResourceExhausted
-from podwright.images import archive, export
+from podwright.images import archive, export, hosts
 from podwright.images.layers import EMPTY_LAYERS, Layers
 from podwright.images.model import Credentials, Image, ImageSettings, PullProgress, check
 from podwright.images.progress import PullState
@@ -79,6 +79,17 @@ class Images:
     def empty_layer(self) -> str:
         """A layer without files that no image has, for overlays that need two; relative as those of Image.layers."""
         return EMPTY_LAYERS[1]
+
+    def registries(self) -> dict[str, str]:
+        """The registries that are configured by files, each with what is wrong with them or "". Blocking."""
+        found = {}
+        for registry in hosts.configured(self._settings):
+            try:
+                hosts.endpoints(registry, self._settings)
+                found[registry] = ""
+            except FailedPrecondition as error:
+                found[registry] = str(error)
+        return found
 
     async def start(self) -> None:
         """Takes up what is there; an image that has lost a layer is dropped, so that it will be pulled again."""

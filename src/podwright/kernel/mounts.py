@@ -114,6 +114,18 @@ def overlay(target: str, *, base: str, lowerdirs: Sequence[str], upperdir: str =
     in_thread_of_its_own(mount)
 
 
+def try_overlay(target: str, *, base: str, lowerdirs: Sequence[str], upperdir: str, workdir: str) -> None:
+    """Mounts such an overlayfs and writes to it, in a mount namespace that ends with the attempt. Raises OSError."""
+
+    def attempt() -> None:
+        libc.unshare(libc.CLONE_NEWNS)
+        libc.mount(None, "/", None, libc.MS_PRIVATE | libc.MS_REC)
+        overlay(target, base=base, lowerdirs=lowerdirs, upperdir=upperdir, workdir=workdir)
+        os.mkdir(f"{target}/probe")
+
+    in_thread_of_its_own(attempt)
+
+
 def _configured(target: str, fstype: str, options: Iterable[tuple[str, str]]) -> None:
     """Mounts a file system option by option."""
     fd = libc.fsopen(fstype)

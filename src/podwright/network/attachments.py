@@ -77,7 +77,7 @@ class Network:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._settings = settings
+        self.settings = settings
         self._configurations = Configurations(settings)
         self._cni = Cni(settings)
         self._entries: dict[str, _Entry] = {}
@@ -117,7 +117,7 @@ class Network:
             if leaving or entry.attachment is None or sandbox_id not in live_sandbox_ids:
                 entry.attachment, entry.leaving = None, True
                 self._spawn(self._release_left_over(entry))
-        collector = Collector(self._cni, self._traffic, self._settings.pace, self._network, self._valid)
+        collector = Collector(self._cni, self._traffic, self.settings.pace, self._network, self._valid)
         self._spawn(collector.run_for_ever())
         self._readiness.look()  # asks plugins that want to be asked before the first kubelet does
 
@@ -173,7 +173,7 @@ class Network:
 
     async def update_pod_cidr(self, cidrs: str) -> None:
         """Takes the node's pod CIDR or CIDRs; see template.py."""
-        await asyncio.to_thread(template.update_pod_cidr, self._settings, cidrs)
+        await asyncio.to_thread(template.update_pod_cidr, self.settings, cidrs)
 
     async def _network(self) -> NetworkConfig:
         """The configuration in force, of one version."""
@@ -237,7 +237,7 @@ class Network:
             self._spawn(self._release_at_last(entry))
 
     async def _release_at_last(self, entry: _Entry) -> None:
-        pace = self._settings.pace
+        pace = self.settings.pace
         delay = pace.retry_first
         while True:
             await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # many that fail together should not stay so
@@ -273,7 +273,7 @@ class Network:
         if sum(entry.call.network.name == network.name for entry in undone) >= _UNDONE:
             raise Unavailable(
                 f"{network.title}: {_UNDONE} attachments failed and could not be undone; they are tried again at "
-                f"least every {self._settings.pace.retry_most:g} seconds, and new ones wait for that: see the log"
+                f"least every {self.settings.pace.retry_most:g} seconds, and new ones wait for that: see the log"
             )
 
     def _warn_of_ports(self, request: AttachRequest, network: NetworkConfig) -> None:

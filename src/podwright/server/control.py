@@ -1,4 +1,4 @@
-"""Podwright's own service beside the CRI: loading and saving images, watching pulls (control/v1.proto).
+"""Podwright's own service beside the CRI: loading and saving images, watching pulls, checks (control/v1.proto).
 
 It has no API version of the CRI and no mutating RPC that a kubelet could cause: an image name in a pod can never make
 the daemon read a path of the host.
@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from podwright.control import v1
+from podwright.core import node_check
 from podwright.core.runtime import Runtime
 from podwright.errors import InvalidArgument
 from podwright.images.model import PullProgress
@@ -46,6 +47,11 @@ async def watch_pulls(
         await asyncio.sleep(WATCH_SECONDS)
 
 
+async def check(runtime: Runtime, _request: v1.CheckRequest, _call: Call) -> v1.CheckResponse:
+    """Looks at the host; changes nothing."""
+    return v1.CheckResponse(findings=await node_check.findings(runtime))
+
+
 def _pull(progress: PullProgress) -> v1.Pull:
     layers = [
         v1.Layer(
@@ -64,4 +70,5 @@ HANDLERS: Mapping[str, Unary | Streaming] = {
     "LoadImage": load_image,
     "SaveImage": save_image,
     "WatchPulls": watch_pulls,
+    "Check": check,
 }

@@ -56,11 +56,13 @@ def _handler(name: str, handler: Handler) -> v1.RuntimeHandler:
 def _info(runtime: Runtime) -> dict[str, Any]:
     return {
         "version": __version__,
+        "configFile": runtime.settings.config_file,
         "root": runtime.paths.root,
         "state": runtime.paths.state,
         "cgroupMode": runtime.host.cgroups.mode,
         "cgroupDriver": runtime.host.driver,
         "defaultHandler": runtime.settings.default_handler,
+        "cni": {"confDir": runtime.network.settings.config_dir, "binDirs": runtime.network.settings.plugin_dirs},
         "handlers": {name: handler.runtime.program for name, handler in runtime.handlers.items()},
         "sandboxes": len(runtime.index.sandboxes),
         "containers": len(runtime.index.containers),
