@@ -102,6 +102,9 @@ def _pods_and_containers(commands: "_Commands[argparse.ArgumentParser]") -> None
     form.add_argument("-o", "--output", choices=("json", "yaml"), default="json")
     form.add_argument("--timeline", action="store_true", help="what took how long in the life of pods and containers")
 
+    start = _command(commands, "start", "lifecycle:start", "start containers that are created, or all such of pods")
+    start.add_argument("names", metavar="NAME", nargs="+")
+
     stop = _command(commands, "stop", "lifecycle:stop", "stop containers, or pods with all that runs in them")
     stop.add_argument("names", metavar="NAME", nargs="+")
     stop.add_argument("-t", "--grace", type=int, default=10, metavar="SECONDS", help="before the kill (10)")
@@ -110,6 +113,23 @@ def _pods_and_containers(commands: "_Commands[argparse.ArgumentParser]") -> None
     remove.add_argument("names", metavar="NAME", nargs="*")
     remove.add_argument("-f", "--force", action="store_true", help="also what still runs")
     remove.add_argument("-a", "--all", action="store_true", help="everything, but with --force only what has ended")
+
+    update = _command(commands, "update", "update:update", "change the limits of containers")
+    update.add_argument("names", metavar="NAME", nargs="+")
+    update.add_argument("--cpus", metavar="N", help="such as 1.5 or 500m; max for no limit")
+    update.add_argument("--memory", metavar="SIZE", help="such as 256Mi or 1G; max for no limit")
+    update.add_argument("--cpu-shares", type=int, default=0, metavar="N", help="weight among others, of 1024 a CPU")
+    update.add_argument("--cpuset-cpus", default="", metavar="LIST", help="such as 0-2,7")
+    update.add_argument("--cpuset-mems", default="", metavar="LIST", help="NUMA nodes, such as 0")
+
+    checkpoint = _command(
+        commands, "checkpoint", "checkpoint:checkpoint", "write a running container or pod to disk", timeout=False
+    )
+    checkpoint.add_argument("name", metavar="NAME")
+    checkpoint.add_argument("path", metavar="PATH", help="a file for a container, an empty or new directory for a pod")
+    checkpoint.add_argument(
+        "--timeout", dest="limit", type=int, default=0, metavar="SECONDS", help="give up after these (never)"
+    )
 
     events = _command(commands, "events", "events:events", "show what happens to pods and containers, as it happens")
     events.add_argument("-o", "--output", choices=("table", "json"), default="table", help="json: an object a line")
@@ -207,6 +227,12 @@ def _node(commands: "_Commands[argparse.ArgumentParser]") -> None:
 
     version = _command(commands, "version", "about:version", "show the versions of this program and of the runtime")
     version.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
+
+    metrics = _command(
+        commands, "metrics", "metrics:metrics", "print metrics of pods as kubelets pass them on to Prometheus"
+    )
+    metrics.add_argument("names", metavar="POD", nargs="*", help="only these")
+    metrics.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
 
     doctor = _command(commands, "doctor", "doctor:doctor", "find out what makes pods fail on this node")
     doctor.add_argument("-q", "--quiet", action="store_true", help="only warnings and faults")

@@ -4,7 +4,10 @@ import argparse
 
 from podwright.cli.arguments import parser
 
-_NAMED = {"inspect", "stop", "rm", "stats", "logs", "exec"}
+_NAMED = {
+    *("attach", "checkpoint", "exec", "inspect", "logs", "metrics", "port-forward", "rm", "start", "stats", "stop"),
+    *("top", "update"),
+}
 """Commands whose arguments are names of pods and containers."""
 
 _SCRIPT = """\

@@ -1,4 +1,4 @@
-"""`podwright stop` and `podwright rm`, for pods and containers alike."""
+"""`podwright start`, `stop` and `rm`, for pods and containers alike."""
 
 import argparse
 
@@ -8,6 +8,20 @@ from podwright.client import Client
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.pods.directory import PodDirectory
+
+
+def start(options: argparse.Namespace) -> int:
+    """Starts what was created and not started yet: containers, or all such containers of pods."""
+    with connect(options) as cri:
+        inventory = Inventory.of(cri)
+        for found in [inventory.either(name) for name in options.names]:
+            created = [one for one in inventory.containers_of(found) if one.listed.state == v1.CONTAINER_CREATED]
+            if not created:
+                raise FailedPrecondition(f'"{found.full_name}": there is no container that was created and not started')
+            for container in created:
+                cri.start_container(container.id)
+                print(container.full_name)
+    return 0
 
 
 def stop(options: argparse.Namespace) -> int:

@@ -46,11 +46,20 @@ def limits(resources: Resources, where: str) -> v1.LinuxContainerResources:
     if requested:
         result.cpu_shares = max(_LEAST_SHARES, min(_MOST_SHARES, int(requested * 1024)))
     if cpu:
-        result.cpu_period, result.cpu_quota = _PERIOD, max(_LEAST_QUOTA, int(cpu * _PERIOD))
+        limit_cpu(result, cpu)
     if memory:
-        result.memory_limit_in_bytes = math.ceil(memory)
-        result.memory_swap_limit_in_bytes = math.ceil(memory)
+        limit_memory(result, memory)
     return result
+
+
+def limit_cpu(resources: v1.LinuxContainerResources, cpus: Decimal) -> None:
+    """Sets the limit to so many CPUs, or the least that the kernel takes."""
+    resources.cpu_period, resources.cpu_quota = _PERIOD, max(_LEAST_QUOTA, int(cpus * _PERIOD))
+
+
+def limit_memory(resources: v1.LinuxContainerResources, size: Decimal) -> None:
+    """Sets the limit to so many bytes, of which none is swap."""
+    resources.memory_limit_in_bytes = resources.memory_swap_limit_in_bytes = math.ceil(size)
 
 
 def _amount(amounts: Mapping[str, Quantity], name: str, where: str) -> Decimal | None:
