@@ -103,6 +103,12 @@ def goes_on(pods: Pods, container: str, after: int | None = None) -> int:
     return next(count for count in later if count > before)
 
 
+def hears_itself(pods: Pods, container: str) -> None:
+    """The pod's network is not locked, as it is while criu writes a container."""
+    script = "(echo hello | nc -l -p 98) & until nc -w 5 127.0.0.1 98 </dev/null; do sleep 0.1; done"
+    assert pods.exec(container, script, timeout=60) == "hello\n"
+
+
 def start_counters(pods: Pods, sandbox: str, *configs: v1.ContainerConfig) -> dict[str, str]:
     """Starts them and waits until they count; their ids by name."""
     ids = {config.metadata.name: pods.start(sandbox, config) for config in configs}
@@ -311,6 +317,7 @@ def test_a_pod_goes_on(pods: Pods, directory: Path, pid: v1.NamespaceMode) -> No
     assert options["annotations"]["org.criu.checkpoint.pod.name"] == f"before-{pid}"
     for container in ids.values():
         goes_on(pods, container)
+        hears_itself(pods, container)
     last = {name: int((directory / name / "container.log").read_text().split()[-1]) for name in ids}
     pods.remove_all()
 
@@ -327,6 +334,7 @@ def test_a_pod_goes_on(pods: Pods, directory: Path, pid: v1.NamespaceMode) -> No
         pods.cri.start_container(container)
         assert pods.status(container).state == v1.CONTAINER_RUNNING
         goes_on(pods, container, after=0)
+        hears_itself(pods, container)
         assert counts(pods, container)[0] in (last[name], last[name] + 1)
         assert pods.exec(container, "ls /etc/group 2>/dev/null || echo deleted") == "deleted\n"
         assert int(until(functools.partial(pods.exec, container, "cat /count"), bool)) > last[name]

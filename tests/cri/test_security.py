@@ -1,6 +1,8 @@
 """Users, capabilities, filters: what the processes of a container are and may do."""
 
+import functools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from podwright.cri import v1
 from podwright.errors import InvalidArgument
 from podwright.kernel import process
 from support.cri import IMAGE, Pods, host_network, secured
+from support.node import node
 
 pytestmark = pytest.mark.root
 
@@ -205,3 +208,45 @@ def test_names_of_images(pods: Pods, sandbox: str) -> None:
         assert status.image.image == IMAGE  # what people know it by, as containerd shows it
         assert status.image.user_specified_image == IMAGE
         assert status.image_id == image_id
+
+
+# ---- AppArmor
+
+
+@functools.cache
+def has_apparmor() -> bool:
+    """Whether this kernel confines by it, and profiles can be loaded."""
+    enabled = Path("/sys/module/apparmor/parameters/enabled")
+    return enabled.exists() and enabled.read_text() == "Y\n" and shutil.which("apparmor_parser") is not None
+
+
+@pytest.mark.skipif("not has_apparmor()", reason="no AppArmor here")
+def test_containers_are_confined_by_our_apparmor_profile(pods: Pods, sandbox: str) -> None:
+    script = "trap 'exit 5' TERM; echo ready; while true; do sleep 0.05; done"
+    container_id = pods.start(sandbox, script)
+    pods.says(container_id, "ready")
+    assert pods.exec(container_id, "cat /proc/self/attr/current") == "podwright-default (enforce)\n"
+    assert pods.exec(container_id, "echo h 2>&1 >/proc/sysrq-trigger || echo refused").endswith("refused\n")
+    assert pods.exec(container_id, "sleep 100 & kill $! && echo signals") == "signals\n"
+    pods.cri.stop_container(container_id, timeout=20)
+    assert pods.status(container_id).exit_code == 5
+    unconfined = v1.SecurityProfile(profile_type=v1.SecurityProfile.Unconfined)
+    assert run(pods, sandbox, "cat /proc/self/attr/current", apparmor=unconfined) == "unconfined\n"
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_apparmor_profile_is_loaded_at_the_start(status: int) -> None:
+    """By a parser that only notes what it is given, on a kernel that says that it has AppArmor."""
+    with node() as machine:
+        loaded = machine.directory / "loaded"
+        programs = machine.directory / "programs"
+        programs.mkdir()
+        (programs / "apparmor_parser").write_text(f"#!/bin/sh\ncat >{loaded}\necho no such luck >&2\nexit {status}\n")
+        (programs / "apparmor_parser").chmod(0o755)
+        machine.run("mount", "--bind", str(programs), "/usr/local/sbin")
+        machine.run("mount", "-t", "tmpfs", "modules", "/sys/module")
+        machine.run("mkdir", "-p", "/sys/module/apparmor/parameters")
+        machine.run("sh", "-c", "echo Y >/sys/module/apparmor/parameters/enabled")
+        machine.start()
+        assert "profile podwright-default" in loaded.read_text()
+        assert ("will run without AppArmor" in machine.log.read_text()) == (status != 0)

@@ -46,7 +46,7 @@ from podwright.kernel import cgroups
 from podwright.kernel.run import PATH, prepare_loop
 from podwright.network.attachments import Network
 from podwright.network.config import Settings as NetworkSettings
-from podwright.oci import features, readonly_program
+from podwright.oci import apparmor, features, readonly_program
 from podwright.oci.host import Host
 from podwright.oci.runtime import OciRuntime
 from podwright.server.serve import Server
@@ -166,6 +166,8 @@ async def _keep_tidy(runtime: Runtime, strays: Sequence[str]) -> None:
 
 async def _assemble(config: Config, paths: Paths, source: str) -> Runtime:
     host = Host.probe(driver=config.cgroup.driver)
+    if host.apparmor:
+        await _load_apparmor_profile()
     handlers = await _handlers(config, paths, systemd_cgroup=host.driver == "systemd")
     default_parent = "/system.slice" if host.driver == "systemd" else "/podwright/{id}"
     settings = Settings(
@@ -210,6 +212,13 @@ async def _assemble(config: Config, paths: Paths, source: str) -> Runtime:
     runtime.ledger.has_to_wait = functools.partial(has_to_wait, runtime)
     images.in_use = runtime.uses_image
     return runtime
+
+
+async def _load_apparmor_profile() -> None:
+    try:
+        await apparmor.load_default()
+    except PodwrightError as error:
+        logger.warning("containers will run without AppArmor, unless they name a profile: %s", error)
 
 
 def _image_settings(config: ImagesConfig, paths: Paths) -> ImageSettings:

@@ -24,8 +24,11 @@ profile {DEFAULT_PROFILE} flags=(attach_disconnected,mediate_deleted) {{
   file,
   umount,
 
-  # Whoever is unconfined may signal the processes of a container (the runtime does); they may signal one another.
+  # Whoever is unconfined may signal the processes of a container (the daemon does), and so may OCI runtimes, which
+  # some hosts confine; they may signal one another.
   signal (receive) peer=unconfined,
+  signal (receive) peer=crun,
+  signal (receive) peer=runc,
   signal (send,receive) peer={DEFAULT_PROFILE},
   ptrace (trace,read,tracedby,readby) peer={DEFAULT_PROFILE},
 
@@ -81,7 +84,7 @@ def _from_text(field: str, text: str) -> v1.SecurityProfile:
 def profile(
     security: v1.LinuxContainerSecurityContext | v1.LinuxSandboxSecurityContext, host: Host, notes: list[str]
 ) -> str:
-    """process.apparmorProfile; empty for none, which privileged containers get unless they name one.
+    """process.apparmorProfile; empty for none, which privileged containers always get (api.proto, privileged).
 
     Raises FailedPrecondition if a named profile is not loaded, or the kernel has no AppArmor.
     """
