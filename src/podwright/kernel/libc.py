@@ -15,13 +15,10 @@ MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_REMOUNT = 0x20
 MS_BIND = 0x1000
-MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
-MS_SLAVE = 0x80000
 MS_SHARED = 0x100000
 
-MNT_FORCE = 0x1
 MNT_DETACH = 0x2
 UMOUNT_NOFOLLOW = 0x8
 
@@ -46,7 +43,6 @@ CLONE_NEWNET = 0x40000000
 # include/uapi/linux/fcntl.h, openat2.h
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
-AT_RECURSIVE = 0x8000
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
@@ -54,8 +50,6 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 # include/uapi/linux/inotify.h
-IN_CREATE = 0x100
-IN_CLOSE_WRITE = 0x8
 IN_MOVED_TO = 0x80
 
 # Numbers since 424 are the same on every architecture but alpha (scripts/syscall.tbl).
@@ -163,13 +157,10 @@ def fsmount(fd: int) -> int:
     return _checked(_libc.syscall(_NR_FSMOUNT, fd, FSMOUNT_CLOEXEC, 0))
 
 
-def mount_setattr(
-    fd: int, *, attr_set: int = 0, attr_clr: int = 0, userns_fd: int = 0, recursive: bool = False
-) -> None:
+def mount_setattr(fd: int, *, attr_set: int, userns_fd: int = 0) -> None:
     """mount_setattr(2) of the mount behind a file descriptor."""
-    attr = _MountAttr(attr_set, attr_clr, 0, userns_fd)
-    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _checked(_libc.syscall(_NR_MOUNT_SETATTR, fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr)))
+    attr = _MountAttr(attr_set, 0, 0, userns_fd)
+    _checked(_libc.syscall(_NR_MOUNT_SETATTR, fd, b"", AT_EMPTY_PATH, ctypes.byref(attr), ctypes.sizeof(attr)))
 
 
 def inotify_init1(flags: int) -> int:

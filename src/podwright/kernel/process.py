@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import select
 import signal
 from dataclasses import dataclass
@@ -167,11 +166,6 @@ def set_oom_score_adj(pid: int, score: int) -> None:
         os.write(fd, str(score).encode())
     finally:
         os.close(fd)
-
-
-def hard_limit_of_open_files() -> int:
-    """RLIMIT_NOFILE's hard limit of this process."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def boot_id() -> str:

@@ -22,6 +22,7 @@ from podwright.errors import DeadlineExceeded, Internal
 logger = logging.getLogger(__name__)
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DRAIN_SECONDS = 1.0
 ENVIRONMENT: Mapping[str, str] = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root"}
 """What programs get; ours is nobody's business."""
 
@@ -79,7 +80,6 @@ async def run(
     environment: Mapping[str, str] | None = None,
     limit: int = 16 << 20,
     timeout: float | None = None,
-    drain: float = 1.0,
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
     stderr: int | None = None,
@@ -90,8 +90,8 @@ async def run(
     With `stderr`, a file descriptor, nothing is captured: for programs that leave a child behind, which must not hold
     our pipes.
 
-    `limit` bytes are kept of each output stream. After its end the streams are read for `drain` seconds more where a
-    child of it holds them open. On `timeout` (seconds) and on cancellation it is killed; the former raises
+    `limit` bytes are kept of each output stream. After its end they are read for DRAIN_SECONDS more where a child of it
+    holds them open. On `timeout` (seconds) and on cancellation it is killed; the former raises
     DeadlineExceeded. Raises Internal if it cannot be started.
     """
     loop = asyncio.get_running_loop()
@@ -120,7 +120,7 @@ async def run(
             await asyncio.shield(collector.exited)
         if stderr is None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(drain):
+                async with asyncio.timeout(DRAIN_SECONDS):
                     await collector.closed
     except (TimeoutError, asyncio.CancelledError) as error:
         await _end(transport, collector)

@@ -51,20 +51,18 @@ def names(config: v1.ContainerConfig) -> list[str]:
     return list(dict.fromkeys(name for _, name in found))
 
 
-def apply(
-    spec: Document, wanted: Sequence[str], *, in_user_namespace: bool, directories: Sequence[str] = DIRECTORIES
-) -> None:
+def apply(spec: Document, wanted: Sequence[str], *, in_user_namespace: bool) -> None:
     """Changes the configuration of a container so that it has the devices `wanted`.
 
     Raises FailedPrecondition if one is not to be found, or a specification that has it is damaged.
     """
     if not wanted:
         return
-    known, damaged = _scan(directories)
+    known, damaged = _scan(DIRECTORIES)
     missing = [name for name in wanted if name not in known]
     if missing:
         hint = f"; unreadable: {'; '.join(damaged)}" if damaged else ""
-        raise FailedPrecondition(f"no CDI specification in {', '.join(directories)} has {', '.join(missing)}{hint}")
+        raise FailedPrecondition(f"no CDI specification in {', '.join(DIRECTORIES)} has {', '.join(missing)}{hint}")
     done: set[str] = set()
     for name in wanted:
         found = known[name]
