@@ -329,3 +329,9 @@ def test_a_plugin_killed_by_a_signal(bench: Bench) -> None:
     Path(bench.first.path).write_text("#!/bin/sh\nkill -SEGV $$\n")
     with pytest.raises(Internal, match="killed by signal 11, no error object, no output"):
         go(bench.cni.add(bench.call()))
+
+
+def test_a_plugin_that_is_being_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("podwright.network.cni.find_plugin", lambda *_: f"{bench.directory}/gone")
+    with pytest.raises(Unavailable, match=r'plugin "first": .*/gone: No such file'):
+        go(bench.cni.negotiate(bench.network(cniVersions=["1.0.0", "1.1.0"])))

@@ -201,7 +201,10 @@ class Cni:
 
     async def _versions(self, network: NetworkConfig, plugin: Mapping[str, Any]) -> frozenset[str]:
         path = find_plugin(network, plugin["type"], self._directories)
-        key = (path, os.stat(path).st_mtime_ns)
+        try:
+            key = (path, os.stat(path).st_mtime_ns)
+        except OSError as error:  # it was there a moment ago: an upgrade
+            raise Unavailable(f'{network.title}: plugin "{plugin["type"]}": {path}: {error.strerror}') from error
         if key not in self._spoken:
             chain = _Chain.begin("VERSION", network, self._pace.ask)
             output = await self._run(chain, plugin, {"cniVersion": VERSIONS[-1]})
