@@ -111,6 +111,10 @@ def test_resource_metrics_are_those_of_the_kubelet(cluster: Member) -> None:
     assert families["resource_scrape_error"].samples[0].value == 0
 
 
+def test_a_runtime_that_measures_nothing(cluster: Member) -> None:
+    assert ask(cluster, "/metrics/cadvisor", certificate=cluster.authority.issue("scraper"))[0] == 501
+
+
 def test_own_metrics(cluster: Member) -> None:
     text = ask(cluster, "/metrics", certificate=cluster.authority.issue("scraper"))[1]
     families = {family.name: family for family in text_string_to_metric_families(text)}

@@ -455,7 +455,7 @@ def test_a_changed_manifest_is_another_pod(kubelet: Kubelet) -> None:
 
 def test_a_new_agent_adopts_what_runs(kubelet: Kubelet) -> None:
     kubelet.put("steady", pod("steady", "sleep 1000", spec={"restartPolicy": "Always"}))
-    kubelet.put("orphan", pod("orphan", "sleep 1000"))
+    kubelet.put("orphan", pod("orphan", "sleep 1000", resources={"requests": {"cpu": "100m"}}))
     before = main_status(kubelet.wait("steady", "Running"))
     kubelet.wait("orphan", "Running")
     orphan = kubelet.pods()["orphan"]["metadata"]["uid"]

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from podwright.client import AsyncClient
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition
 from podwright.node import main, node_pods
 from podwright.node.agent import Agent
+from podwright.node.api import metrics
 from podwright.node.configuration import Configuration
 from podwright.node.container_gc import ContainerGc
 from podwright.node.context import Node
@@ -29,6 +31,8 @@ from podwright.node.pressure import Pressures, signals
 from podwright.testing.cri_runtime import StubRuntime
 from podwright.testing.cri_server import StubServer
 from support.member import api_pod
+
+NAMES = ["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"]
 
 
 def on_a_loop(test: Callable[[Path], Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
@@ -76,6 +80,34 @@ def _another_runs(node: Node, uid: str, old: str) -> bool:
 
 def a_pod(name: str, **spec: Any) -> node_pods.NodePod:
     return node_pods.from_manifest(yaml.safe_load(yaml.safe_dump(api_pod(name, **spec))), f"/{name}", "n1")
+
+
+@on_a_loop
+async def test_what_the_runtime_measures_is_shown(tmp_path: Path) -> None:
+    value = v1.UInt64Value(value=7)
+    of_pod = v1.Metric(name=NAMES[0], metric_type=v1.COUNTER, label_values=["", "web"], value=value)
+    of_one = v1.Metric(name=NAMES[1], metric_type=v1.GAUGE, label_values=["main", "web"], value=value)
+    container = v1.ContainerMetrics(container_id="c", metrics=[of_one])
+    sandbox = v1.PodSandboxMetrics(pod_sandbox_id="s", metrics=[of_pod], container_metrics=[container])
+    described = [
+        v1.MetricDescriptor(name=name, help="What it says.", label_keys=["container", "pod"]) for name in NAMES
+    ]
+
+    class Measuring(StubRuntime):
+        def ListMetricDescriptors(self, _: object) -> v1.ListMetricDescriptorsResponse:  # noqa: N802
+            return v1.ListMetricDescriptorsResponse(descriptors=described)
+
+        def ListPodSandboxMetrics(self, _: object) -> v1.ListPodSandboxMetricsResponse:  # noqa: N802
+            return v1.ListPodSandboxMetricsResponse(pod_metrics=[sandbox])
+
+    async with a_node(tmp_path, Measuring) as (node, _, _):
+        text = (await metrics.of_containers(node)).decode()
+    samples = [item for family in text_string_to_metric_families(text) for item in family.samples]
+    assert [(item.name, item.labels, item.value) for item in samples] == [
+        (NAMES[0], {"container": "", "pod": "web"}, 7),
+        (NAMES[1], {"container": "main", "pod": "web"}, 7),
+    ]
+    assert f"# TYPE {NAMES[0]} counter" in text and f"# TYPE {NAMES[1]} gauge" in text
 
 
 @on_a_loop

@@ -85,19 +85,37 @@ class PodCgroups:
         )
         self._make(["kubepods", "burstable"], {"cpu_shares": qos.milli_cpu_to_shares(asked)})
 
-    def remove(self, pod: Pod) -> None:
-        """Removes the cgroup of a pod in which nothing runs any more. Missing is a success."""
-        if not self.per_qos:
-            return
-        names = ["kubepods", *_CLASS_NAMES[qos.of(pod)], f"pod{pod.metadata.uid}"]
-        self._made.pop(self._path(names), None)
-        if self.driver == "systemd":
-            _systemctl("stop", self._name(names))
-            return
-        try:
-            self.hierarchies.remove(self._path(names))
-        except OSError as error:
-            logger.warning("cgroup %s cannot be removed: %s", self._path(names), error)
+    def remove(self, uid: str) -> None:
+        """Removes the cgroup of a pod in which nothing runs any more, whatever its class. Missing is a success."""
+        for of_class in _CLASS_NAMES.values():
+            names = ["kubepods", *of_class, f"pod{uid}"]
+            path = self._path(names)
+            self._made.pop(path, None)
+            if not (self.per_qos and self.hierarchies.exists(path)):
+                continue
+            if self.driver == "systemd":
+                _systemctl("stop", self._name(names))
+                continue
+            try:
+                self.hierarchies.remove(path)
+            except OSError as error:
+                logger.warning("cgroup %s cannot be removed: %s", path, error)
+
+    def uids(self) -> set[str]:
+        """The pods that have cgroups, those of agents before this one too."""
+        found: set[str] = set()
+        for of_class in _CLASS_NAMES.values() if self.per_qos else ():
+            names = ["kubepods", *of_class]
+            for directory in self.hierarchies.directories(self._path(names)):
+                found |= {self._uid(names, name) for name in os.listdir(directory)}
+        return found - {""}
+
+    def _uid(self, names: list[str], name: str) -> str:
+        """The pod of a cgroup below that of a class; empty for all others."""
+        if self.driver != "systemd":
+            return name.removeprefix("pod") if name.startswith("pod") else ""
+        prefix = "-".join(names) + "-pod"
+        return name.removeprefix(prefix).removesuffix(".slice").replace("_", "-") if name.startswith(prefix) else ""
 
     def _name(self, names: list[str]) -> str:
         if self.driver == "systemd":

@@ -46,8 +46,9 @@ class ContainerGc:
         for seen in list(self.node.observed.pods.values()):
             if seen.uid in self.agent.workers:
                 await self._collect_from(seen)
-        known = self.agent.workers.keys() | self.node.observed.pods.keys()
-        await asyncio.to_thread(_collect_files, self.node, known)
+        there = await asyncio.to_thread(_on_host, self.node)  # before asking who is known: pods may come meanwhile
+        unknown = there - self.agent.workers.keys() - self.node.observed.pods.keys()
+        await asyncio.to_thread(_remove_from_host, self.node, unknown)
 
     async def _collect_from(self, seen: SeenPod) -> None:
         kept: set[str] = set()
@@ -69,14 +70,21 @@ class ContainerGc:
             await self.node.observed.refresh(seen.uid)
 
 
-def _collect_files(node: Node, known: set[str]) -> None:
+def _on_host(node: Node) -> set[str]:
+    """The pods of which anything is on this machine. Blocks."""
+    of_logs = {name.rpartition("_")[2] for name in os.listdir(node.places.logs)}
+    return {*os.listdir(node.places.pods), *node.cgroups.uids(), *of_logs}
+
+
+def _remove_from_host(node: Node, uids: set[str]) -> None:
+    """Removes what these pods have left, and links to logs that are no more. Blocks."""
     places = node.places
-    for uid in os.listdir(places.pods):
-        if uid not in known:
-            logger.info("removing what pod %s has left", uid)
-            volumes.tear_down(f"{places.pods}/{uid}")
+    for uid in uids:
+        logger.info("removing what pod %s has left", uid)
+        volumes.tear_down(f"{places.pods}/{uid}")
+        node.cgroups.remove(uid)
     for name in os.listdir(places.logs):
-        if name.rpartition("_")[2] not in known:
+        if name.rpartition("_")[2] in uids:
             shutil.rmtree(f"{places.logs}/{name}", ignore_errors=True)
     if os.path.isdir(places.log_links):
         for name in os.listdir(places.log_links):

@@ -286,7 +286,7 @@ class Worker:
         places = node.places.pod(pod.uid, pod.namespace, pod.name)
         await ending.remove_pod(node, pod.uid)
         await asyncio.to_thread(volumes.tear_down, places.path)
-        await asyncio.to_thread(node.cgroups.remove, pod.pod)
+        await asyncio.to_thread(node.cgroups.remove, pod.uid)
         await asyncio.to_thread(shutil.rmtree, places.logs, ignore_errors=True)
         node.images.forget(pod.uid)
         self.gone.set()

@@ -1,6 +1,8 @@
-"""/metrics and /metrics/resource, in Prometheus' text format.
+"""/metrics, /metrics/resource and /metrics/cadvisor, in Prometheus' text format.
 
-/metrics/resource is what metrics-server reads for `kubectl top`; names and labels are the kubelet's.
+/metrics/resource is what metrics-server reads for `kubectl top`; names and labels are the kubelet's. /metrics/cadvisor
+is what the runtime measures of containers, by its own descriptors, as kubelets show it with PodAndContainerStatsFromCRI
+(pkg/kubelet/metrics/collectors/cri_metrics.go).
 """
 
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from podwright.cri import v1
 from podwright.errors import PodwrightError
 from podwright.node.agent import Agent
 from podwright.node.api.stats import PodUsage, node_cpu_ns, node_memory, usages
@@ -29,6 +32,30 @@ async def resource(node: Node) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Fixed(list(_resource(known, failed))))
     return generate_latest(registry)
+
+
+async def of_containers(node: Node) -> bytes:
+    """All that the runtime measures. Raises what it answers: Unimplemented where it measures nothing."""
+    described = {item.name: item for item in (await node.cri.list_metric_descriptors()).descriptors}
+    families: dict[str, Metric] = {}
+    for pod in (await node.cri.list_pod_sandbox_metrics()).pod_metrics:
+        for measured in [pod.metrics, *(container.metrics for container in pod.container_metrics)]:
+            for item in measured:
+                if item.name in described:
+                    family = families.setdefault(item.name, _family(item, described[item.name].help))
+                    labels = dict(zip(described[item.name].label_keys, item.label_values, strict=False))
+                    family.add_sample(item.name, labels, item.value.value, timestamp=_at(item.timestamp))
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Fixed(list(families.values())))
+    return generate_latest(registry)
+
+
+def _family(metric: v1.Metric, text: str) -> Metric:
+    if metric.metric_type == v1.GAUGE:
+        return Metric(metric.name, text, "gauge")
+    if metric.name.endswith("_total"):  # the library gives a counter's family this ending
+        return Metric(metric.name.removesuffix("_total"), text, "counter")
+    return Metric(metric.name, text, "unknown")
 
 
 def own(node: Node, agent: Agent) -> bytes:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from podwright.errors import PodwrightError
+from podwright.errors import PodwrightError, Unimplemented
 from podwright.node.agent import Agent
 from podwright.node.api import metrics, stats
 from podwright.node.api.auth import Door
@@ -41,6 +41,8 @@ class Routes:
         try:
             if not await self._shows(exchange) and (self.door is None or not await self._does(exchange)):
                 raise HttpError(404, "404 page not found")
+        except Unimplemented as error:
+            raise HttpError(501, str(error)) from None
         except PodwrightError as error:
             raise HttpError(500, str(error)) from None
 
@@ -65,6 +67,8 @@ class Routes:
                 await exchange.answer(await metrics.resource(self.node), metrics.KIND)
             case "/metrics":
                 await exchange.answer(metrics.own(self.node, self.agent), metrics.KIND)
+            case "/metrics/cadvisor":
+                await exchange.answer(await metrics.of_containers(self.node), metrics.KIND)
             case "/configz":
                 await exchange.answer_json({"kubeletconfig": msgspec.to_builtins(self.node.configuration)})
             case _:
