@@ -178,6 +178,21 @@ def test_objects_reach_the_container(cluster: Member) -> None:
     assert sandbox.config.dns_config.searches[0] == "default.svc.cluster.local"
 
 
+def test_a_container_starts_with_what_its_objects_say_now(cluster: Member) -> None:
+    """Who changes a secret and restarts its pods does not expect the old one."""
+    cluster.api.create("secrets", {"metadata": {"name": "keys"}, "data": {"token": "b2xk"}})
+    cluster.start()
+    cluster.until(lambda: node(cluster))
+    container = {"name": "main", "image": "busybox:1", "envFrom": [{"secretRef": {"name": "keys"}}]}
+    cluster.api.create("pods", api_pod("first", containers=[container]))
+    cluster.until(lambda: ready(cluster.pod_status("first")) == "True")
+    cluster.api.patch("secrets", "keys", {"data": {"token": "bmV3"}})
+    cluster.api.create("pods", api_pod("second", containers=[container]))
+    cluster.until(lambda: ready(cluster.pod_status("second")) == "True")
+    made = [{item.key: item.value for item in found.config.envs} for found in cluster.runtime.containers.values()]
+    assert [variables["token"] for variables in made] == [b"old", b"new"]
+
+
 def test_a_missing_config_map_is_waited_for(cluster: Member) -> None:
     cluster.start()
     cluster.until(lambda: node(cluster))

@@ -6,7 +6,7 @@ import pytest
 
 from podwright.cri import v1
 from podwright.node.observed import SeenContainer, SeenPod
-from podwright.node.plan import HASH, Circumstances, content_hash, plan
+from podwright.node.plan import HASH, Circumstances, Unhealthy, content_hash, plan
 from podwright.pods.read import convert
 from podwright.pods.schema import Container, Pod
 
@@ -130,9 +130,23 @@ def test_back_off_is_waited_for() -> None:
 
 def test_an_unhealthy_container_is_stopped_first() -> None:
     there = seen(container("main"))
-    assert decided(pod(), there, unhealthy={"main-0": "failed liveness probe"}) == {"stop": ["main-0"]}
-    never = decided(pod("Never"), there, unhealthy={"main-0": "failed liveness probe"})
+    assert decided(pod(), there, unhealthy={"main-0": Unhealthy("failed liveness probe")}) == {"stop": ["main-0"]}
+    never = decided(pod("Never"), there, unhealthy={"main-0": Unhealthy("failed liveness probe")})
     assert never == {"stop": ["main-0"], "end": True}
+
+
+def test_a_probe_may_have_a_grace_period_of_its_own() -> None:
+    for own in (None, 3):
+        at = Circumstances(NOW, lambda _name, ended: ended, unhealthy={"main-0": Unhealthy("failed", own)})
+        assert [stop.grace for stop in plan(pod(), seen(container("main")), at).stop] == [own]
+
+
+def test_an_ephemeral_container_starts_once_and_as_soon_as_it_can() -> None:
+    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
+    spec = {"containers": [{"name": "main", "image": "i:1"}], "initContainers": [{"name": "init", "image": "i:1"}]}
+    debugged = convert({**document, "spec": {**spec, "ephemeralContainers": [{"name": "debug", "image": "i:1"}]}}, Pod)
+    assert decided(debugged, seen(container("init"))) == {"start": ["debug-0"]}
+    assert decided(debugged, seen(container("init"), container("debug", "exited"))) == {}
 
 
 def test_a_sidecar_holds_the_others_up_until_it_has_started() -> None:

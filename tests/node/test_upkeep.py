@@ -30,7 +30,7 @@ from podwright.node.log_rotation import LogRotation
 from podwright.node.pressure import Pressures, signals
 from podwright.testing.cri_runtime import StubRuntime
 from podwright.testing.cri_server import StubServer
-from support.member import api_pod
+from support.member import api_pod, condition
 
 NAMES = ["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"]
 
@@ -257,6 +257,7 @@ async def test_the_biggest_of_the_least_important_is_evicted(tmp_path: Path) -> 
         assert gone.pod.name == "greedy-n1"
         await until(lambda: gone.last_status.get("phase") == "Failed" and not node.observed.pod(gone.pod.uid).running)
         assert gone.last_status["reason"] == "Evicted"
+        assert condition(gone.last_status, "DisruptionTarget")["reason"] == "TerminationByKubelet"
         await pressures.look()
         await pressures.look()
         assert {worker.pod.name for worker in agent.workers.values() if not worker.failed} == {"vital-n1"}

@@ -22,8 +22,11 @@ from podwright.pods.objects import Objects
 class ObjectSource(Protocol):
     """Where the objects come from that a pod refers to."""
 
-    async def objects(self, pod: NodePod) -> Objects:
-        """Those that the pod names, as far as they are there. Raises Unavailable if it cannot be known."""
+    async def objects(self, pod: NodePod, *, fresh: bool) -> Objects:
+        """Those that the pod names, as far as they are there: as they are now, or as they were a short while ago.
+
+        Raises Unavailable if it cannot be known.
+        """
 
     async def pull_secrets(self, pod: NodePod) -> list[Mapping[str, bytes]]:
         """The contents of its imagePullSecrets, as far as they are there."""

@@ -160,7 +160,7 @@ class ManifestObjects:
 
     manifests: Manifests
 
-    async def objects(self, pod: NodePod) -> Objects:
+    async def objects(self, pod: NodePod, *, fresh: bool) -> Objects:  # noqa: ARG002  they are read when files change
         """See context.ObjectSource."""
         return self.manifests.objects(pod.namespace)
 

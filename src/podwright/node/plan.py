@@ -35,6 +35,17 @@ class Stop:
     container: SeenContainer
     reason: Literal["Unhealthy", "SpecChanged"]
     message: str
+    grace: int | None = None
+    """Seconds; None: those of the pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unhealthy:
+    """A container that a probe wants to be restarted."""
+
+    message: str
+    grace: int | None = None
+    """The probe's own terminationGracePeriodSeconds."""
 
 
 @dataclass(slots=True)
@@ -59,8 +70,8 @@ class Circumstances:
     """time.time(), seconds."""
     due: Callable[[str, float], float]
     """When a container that ended at some time may start again."""
-    unhealthy: Mapping[str, str] = field(default_factory=dict)
-    """By container id: which probe has failed, and that it is to be restarted."""
+    unhealthy: Mapping[str, Unhealthy] = field(default_factory=dict)
+    """By container id."""
     started: Callable[[SeenContainer, Container], bool] = lambda _seen, _wanted: True
     """Whether a running container has come through its startup probe."""
 
@@ -176,7 +187,8 @@ def _keep(pod: Pod, found: SeenContainer | None, start: Start, at: Circumstances
         return True
     name = found.name
     if found.id in at.unhealthy:
-        made.stop.append(Stop(found, "Unhealthy", f"Container {name} {at.unhealthy[found.id]}"))
+        why = at.unhealthy[found.id]
+        made.stop.append(Stop(found, "Unhealthy", f"Container {name} {why.message}", why.grace))
     elif found.status.annotations.get(HASH, content_hash(wanted)) != content_hash(wanted):
         made.stop.append(Stop(found, "SpecChanged", f"Container {name} definition changed"))
         made.start.append(start)

@@ -19,7 +19,7 @@ from podwright.node.actions import Outcome
 from podwright.node.events import About, Recorder
 from podwright.node.node_pods import NodePod
 from podwright.node.observed import SeenContainer, SeenPod
-from podwright.node.plan import is_sidecar
+from podwright.node.plan import Unhealthy, is_sidecar
 from podwright.pods.check import containers
 from podwright.pods.schema import Container, Probe
 
@@ -40,7 +40,7 @@ class _Results:
     startup: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the startup probe has passed, or there is none."""
     ready: bool = False
-    unhealthy: str = ""
+    unhealthy: Unhealthy | None = None
 
 
 @dataclass(slots=True)
@@ -83,8 +83,8 @@ class Probes:
         results = self._results.get(found.id)
         return wanted.readiness_probe is None or (results is not None and results.ready)
 
-    def unhealthy(self) -> dict[str, str]:
-        """Containers that are to be restarted: by id, why."""
+    def unhealthy(self) -> dict[str, Unhealthy]:
+        """Containers that are to be restarted, by id."""
         return {container_id: found.unhealthy for container_id, found in self._results.items() if found.unhealthy}
 
     def _begin(self, pod: NodePod, path: str, wanted: Container, found: SeenContainer, address: str) -> None:
@@ -170,7 +170,7 @@ class _Run:
                 self.probes.changed()
             return False
         if not outcome.good:
-            self.results.unhealthy = _RESTART[self.kind]
+            self.results.unhealthy = Unhealthy(_RESTART[self.kind], self.probe.termination_grace_period_seconds)
             self.probes.changed()
             return True
         if self.kind == "startup":

@@ -66,7 +66,8 @@ def make(pod: NodePod, seen: SeenPod, known: Knowledge, old: Mapping[str, Any], 
         result["podIP"], result["podIPs"] = addresses[0], [{"ip": address} for address in addresses]
     if known.failed is not None:
         result["reason"], result["message"] = known.failed
-    result["conditions"] = timed(_conditions(pod, seen, result, init, main), old.get("conditions") or (), now)
+    conditions = [*_conditions(pod, seen, result, init, main), *_disruption(known.failed)]
+    result["conditions"] = timed(conditions, old.get("conditions") or (), now)
     return result
 
 
@@ -269,6 +270,13 @@ def _conditions(
         condition("ContainersReady", true=ready, reason="" if ready else reason, message="" if ready else message),
         condition("PodScheduled", true=True),
     ]
+
+
+def _disruption(failed: tuple[str, str] | None) -> list[Condition]:
+    """By which controllers tell a pod that the node has ended from one that has failed (podFailurePolicy)."""
+    if failed is None or failed[0] != "Evicted":
+        return []
+    return [condition("DisruptionTarget", true=True, reason="TerminationByKubelet", message=failed[1])]
 
 
 def _ready(pod: NodePod, ready: bool, reason: str, message: str, gates: list[str]) -> Condition:

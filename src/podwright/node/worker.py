@@ -165,7 +165,8 @@ class Worker:
         if made.end and (seen.running or seen.ready):
             await ending.stop_pod(node, pod, seen, pod.grace)
         for stop in made.stop:
-            await ending.stop_container(node, pod, stop.container, pod.grace, stop.message, seen.addresses)
+            grace = pod.grace if stop.grace is None else stop.grace
+            await ending.stop_container(node, pod, stop.container, grace, stop.message, seen.addresses)
         if made.start or made.sandbox_attempt is not None:
             failed = await self._start(made)
             self._publish(await node.observed.refresh(pod.uid))
@@ -181,7 +182,7 @@ class Worker:
         """Makes the sandbox and starts the containers of a plan; whether a container could not be started."""
         node, pod = self._node, self.pod
         source = node.objects[pod.source]
-        objects, secrets = await source.objects(pod), await source.pull_secrets(pod)
+        objects, secrets = await source.objects(pod, fresh=True), await source.pull_secrets(pod)
         seen = node.observed.pod(pod.uid)
         try:
             paths = await asyncio.to_thread(
@@ -222,7 +223,7 @@ class Worker:
         if not seen.ready or not self.pod.pod.spec.volumes:
             return
         node, pod = self._node, self.pod
-        objects = await node.objects[pod.source].objects(pod)
+        objects = await node.objects[pod.source].objects(pod, fresh=False)
         facts = sandbox.facts(node, pod, seen)
         await asyncio.to_thread(volumes.set_up, facts, objects, node.places.pod(pod.uid, pod.namespace, pod.name))
 

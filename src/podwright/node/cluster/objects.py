@@ -1,5 +1,6 @@
-"""Config maps, secrets, tokens and runtime classes out of a cluster, each kept for a minute at most.
+"""Config maps, secrets, tokens and runtime classes out of a cluster.
 
+Containers start with what there is now; what is in volumes is a minute old at most before it is brought up to date.
 Only what a pod of this node refers to is asked for, as the API server's node authoriser demands.
 """
 
@@ -35,19 +36,23 @@ class ClusterObjects:
     _kept: dict[tuple[str, str, str], tuple[float, Document | None]] = field(default_factory=dict)
     _tokens: dict[tuple[str, str, int], tuple[float, str]] = field(default_factory=dict)
 
-    async def objects(self, pod: NodePod) -> Objects:
+    async def objects(self, pod: NodePod, *, fresh: bool) -> Objects:
         """See context.ObjectSource."""
         named = references(pod.pod)
+        if fresh:
+            self._forget_kept("ConfigMap", pod.namespace, named.config_maps)
+            self._forget_kept("Secret", pod.namespace, named.secrets)
         config_maps = await self._all("ConfigMap", pod.namespace, named.config_maps, _config_map)
         secrets = await self._all("Secret", pod.namespace, named.secrets, _secret)
         tokens = {
             (wanted.audience, wanted.expiration_seconds): await self._token(pod, wanted) for wanted in named.tokens
         }
-        return Objects(config_maps, secrets, tokens, self.services.variables(pod.namespace))
+        return Objects(config_maps, secrets, tokens, await self.services.variables(pod.namespace))
 
     async def pull_secrets(self, pod: NodePod) -> list[Mapping[str, bytes]]:
         """See context.ObjectSource."""
         names = {wanted.name for wanted in pod.pod.spec.image_pull_secrets if wanted.name}
+        self._forget_kept("Secret", pod.namespace, names)
         return list((await self._all("Secret", pod.namespace, names, _secret)).values())
 
     async def handler(self, runtime_class: str) -> str:
@@ -60,6 +65,10 @@ class ClusterObjects:
         """The pod is gone."""
         for key in [key for key in self._tokens if key[0] == pod.uid]:
             del self._tokens[key]
+
+    def _forget_kept(self, kind: str, namespace: str, names: set[str]) -> None:
+        for name in names:
+            self._kept.pop((kind, namespace, name), None)
 
     async def _all(
         self, kind: str, namespace: str, names: set[str], read: Callable[[Document], Mapping[str, bytes]]

@@ -1,5 +1,6 @@
 """The variables that tell containers of services, such as KUBERNETES_SERVICE_HOST (Docker's links are part of it)."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from podwright.node.cluster.client import Cluster, Document
@@ -12,19 +13,25 @@ class Services:
 
     cluster: Cluster
     _there: dict[tuple[str, str], Document] = field(default_factory=dict)
+    _known: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def for_ever(self) -> None:
         """Keeps up with them."""
         async for news in follow(self.cluster, "Service"):
             if isinstance(news, list):
                 self._there = {_key(item): item for item in news}
+                self._known.set()
             elif news[0] == "DELETED":
                 self._there.pop(_key(news[1]), None)
             else:
                 self._there[_key(news[1])] = news[1]
 
-    def variables(self, namespace: str) -> dict[str, str]:
-        """Those that a container in the namespace gets: of its own services, and of the API server."""
+    async def variables(self, namespace: str) -> dict[str, str]:
+        """Those that a container in the namespace gets: of its own services, and of the API server.
+
+        Waits until the services have been read.
+        """
+        await self._known.wait()
         wanted = [item for key, item in sorted(self._there.items()) if key[0] == namespace]
         if namespace != "default" and ("default", "kubernetes") in self._there:
             wanted.append(self._there["default", "kubernetes"])
