@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from podwright.client import AsyncClient
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition
-from podwright.node import main, node_pods
+from podwright.node import local_storage, main, node_pods
 from podwright.node.agent import Agent
 from podwright.node.api import metrics
 from podwright.node.configuration import Configuration
@@ -261,6 +261,69 @@ async def test_the_biggest_of_the_least_important_is_evicted(tmp_path: Path) -> 
         await pressures.look()
         await pressures.look()
         assert {worker.pod.name for worker in agent.workers.values() if not worker.failed} == {"vital-n1"}
+
+
+LIMITED = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+SCRATCH = {"name": "scratch", "emptyDir": {"sizeLimit": "2Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "containers", "volumes", "message"),
+    [
+        ({}, {"main": 9 << 20}, {}, ""),
+        (LIMITED, {"main": 1 << 20}, {}, ""),
+        (
+            LIMITED,
+            {"main": (1 << 20) + 1},
+            {},
+            "Pod ephemeral local storage usage exceeds the total limit of containers",
+        ),
+        (LIMITED, {"main": 1}, {"other": 1 << 20}, "Pod ephemeral local storage usage exceeds the total limit"),
+        ({"volumes": [SCRATCH]}, {"main": 9 << 20}, {"scratch": 2 << 20}, ""),
+        (
+            {"volumes": [SCRATCH]},
+            {},
+            {"scratch": 3 << 20},
+            'Usage of EmptyDir volume "scratch" exceeds the limit "2Mi"',
+        ),
+    ],
+)
+def test_limits_of_local_storage(
+    spec: dict[str, Any], containers: dict[str, int], volumes: dict[str, int], message: str
+) -> None:
+    container = {"name": "main", "image": "busybox:1", **{key: spec[key] for key in spec.keys() & {"resources"}}}
+    pod = a_pod("web", containers=[container], volumes=spec.get("volumes", []))
+    found = local_storage.excess(pod.pod, local_storage.Usage(containers, volumes))
+    assert found.startswith(message) and bool(found) == bool(message)
+
+
+def test_one_container_may_be_above_its_own_limit() -> None:
+    limits = {"one": "1Mi", "two": "5Mi"}
+    containers = [
+        {"name": name, "image": "busybox:1", "resources": {"limits": {"ephemeral-storage": limit}}}
+        for name, limit in limits.items()
+    ]
+    usage = local_storage.Usage({"one": 2 << 20, "two": 1})
+    found = local_storage.excess(a_pod("web", containers=containers).pod, usage)
+    assert found == 'Container one exceeded its local ephemeral storage limit "1Mi". '
+
+
+@on_a_loop
+async def test_who_writes_too_much_to_disk_is_evicted(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as (node, agent, _runtime):
+        volumes, mounts = [SCRATCH], [{"name": "scratch", "mountPath": "/scratch"}]
+        container = {"name": "main", "image": "busybox:1", "command": ["run"], "volumeMounts": mounts}
+        greedy, modest = (a_pod(name, containers=[container], volumes=volumes) for name in ("greedy", "modest"))
+        agent.heard("file", [greedy, modest])
+        await until(lambda: all(w.last_status.get("phase") == "Running" for w in agent.workers.values()))
+        node.configuration.eviction_hard = {}
+        pressures = Pressures(node, agent, ImageGc(node))
+        scratch = tmp_path / "root/pods" / greedy.uid / "volumes/kubernetes.io~empty-dir/scratch"
+        (scratch / "file").write_bytes(b"x" * (3 << 20))
+        await pressures.look()
+        await until(lambda: agent.workers[greedy.uid].last_status.get("reason") == "Evicted")
+        assert "exceeds the limit" in agent.workers[greedy.uid].last_status["message"]
+        assert agent.workers[modest.uid].last_status["phase"] == "Running"
 
 
 def test_signals_are_the_machines(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Signals and thresholds are the kubelet's hard ones (evictionHard). Under disk pressure unused images go first. Then one
 pod at a time is failed: first those that use more than they have asked for, among them the least important, among
-those the one that is furthest above (pkg/kubelet/eviction/helpers.go). Static pods whose priority is critical stay.
+those the one that is furthest above (pkg/kubelet/eviction/helpers.go). Pods whose priority is critical stay.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from podwright.errors import PodwrightError
-from podwright.node import machine, qos
+from podwright.node import local_storage, machine, qos
 from podwright.node.agent import Agent
 from podwright.node.context import Node
 from podwright.node.events import About
@@ -65,7 +65,8 @@ class Pressures:
         return pressure in self.under and time.monotonic() - self.under[pressure] < period
 
     async def look(self) -> None:
-        """Looks at all signals, and does something about the first that is met."""
+        """Looks at all signals, and does something about the first that is met; before that, at pods by themselves."""
+        await self._look_at_pods()
         if not self._image_mount:
             filesystems = (await self.node.cri.image_fs_info()).image_filesystems
             self._image_mount = filesystems[0].fs_id.mountpoint if filesystems else ""
@@ -97,6 +98,15 @@ class Pressures:
             f"The node was low on resource: {resource}. Threshold quantity: {least:.0f}, available: {available}. "
             f"The pod was using {usage.get(worker.pod.uid, 0)}, request is {_asked(worker, resource):.0f}."
         )
+        self._end(worker, message)
+
+    async def _look_at_pods(self) -> None:
+        """Ends those that use more disk than they may."""
+        running = [worker.pod for worker in self.agent.workers.values() if _can_go(worker)]
+        for pod, message in await local_storage.excesses(self.node, running):
+            self._end(self.agent.workers[pod.uid], message)
+
+    def _end(self, worker: Worker, message: str) -> None:
         self.node.recorder.tell(About.pod(worker.pod), "Warning", "Evicted", message)
         worker.give_up("Evicted", message)
 
@@ -142,5 +152,4 @@ def _asked(worker: Worker, resource: str) -> Decimal:
 
 def _can_go(worker: Worker) -> bool:
     critical = (worker.pod.pod.spec.priority or 0) >= _CRITICAL
-    static = worker.pod.source == "file"
-    return not (worker.finished or worker.ending or worker.failed or (critical and static))
+    return not (worker.finished or worker.ending or worker.failed or critical)
