@@ -15,6 +15,16 @@ class Shared:
     def __init__(self, pods: Pods) -> None:
         self.pods = pods
         self.clean = snapshot(pods.node)
+        self._read = 0
+
+    def tracebacks(self) -> str:
+        """What the daemon has written from the first of them on, since the last time."""
+        with self.pods.node.log.open(encoding="utf-8") as log:
+            log.seek(self._read)
+            text = log.read()
+            self._read = log.tell()
+        before, mark, after = text.partition("Traceback")
+        return mark and before[-500:] + mark + after[:4000]
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +47,7 @@ def pods(shared: Shared) -> Iterator[Pods]:
     if left:
         shared.clean = snapshot(shared.pods.node)  # the next test is not to blame
     assert left == {}
+    assert shared.tracebacks() == ""
 
 
 @pytest.fixture

@@ -311,6 +311,35 @@ def test_pings_keep_no_connection_alive() -> None:
     on("spdy", test, idle_seconds=0.5)
 
 
+PINGS = {
+    "spdy": bytes.fromhex("8003000600000004") + (1).to_bytes(4, "big"),
+    "websocket": bytes.fromhex("89fd00000000") + b"x" * 125,  # masked with zeros
+}
+
+
+@pytest.mark.parametrize("kind", PINGS)
+def test_who_reads_no_answers_is_read_no_more(kind: str) -> None:
+    async def test(ends: Ends) -> None:
+        theirs, ours = ends.client._transport, ends.server._transport
+        theirs.pause_reading()
+        for transport in (theirs, ours):
+            for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, buffer, 64 << 10)
+        theirs.write(PINGS[kind] * (4 * MIB // len(PINGS[kind])))
+        while ours.is_reading():
+            await asyncio.sleep(0)
+        assert theirs.get_write_buffer_size() > 0
+        assert ours.get_write_buffer_size() < 2 * connection_module.UNANSWERED_LIMIT
+        theirs.resume_reading()
+        while theirs.get_write_buffer_size():
+            await asyncio.sleep(0.01)
+        mine, other = await ends.open()
+        await mine.write(b"x")
+        assert await other.read() == b"x"
+
+    on(kind, test)
+
+
 def test_a_slow_reader_gets_everything_after_the_end() -> None:
     async def test(ends: Ends) -> None:
         mine, theirs = await ends.open()

@@ -50,7 +50,7 @@ def test_a_stream_that_stays_alone_can_be_dropped() -> None:
     assert pairs.add(5, headers("data", request="a")) == Pair(port=80, data=5, error=1)
 
 
-@pytest.mark.parametrize("port", ["", "0", "65536", "-1", "http", "8 0", "¹", "1e3"])
+@pytest.mark.parametrize("port", ["", "0", "65536", "-1", "http", "8 0", "¹", "1e3", "1" * 5000])
 def test_ports_that_are_none(port: str) -> None:
     with pytest.raises(BadStream, match="is no port"):
         Pairs().add(1, headers("data", port))
@@ -64,6 +64,15 @@ def test_streams_that_are_neither() -> None:
     pairs.add(1, headers("data"))
     with pytest.raises(BadStream, match="request 0 has two streams for data"):
         pairs.add(3, headers("data"))
+
+
+def test_not_too_many_wait() -> None:
+    pairs = Pairs()
+    for number in range(port_forward.MOST_WAITING):
+        assert pairs.add(number, headers("data", request=f"{number}")) is None
+    with pytest.raises(BadStream, match="streams wait"):
+        pairs.add(5000, headers("data", request="5000"))
+    assert pairs.add(5001, headers("error", request="7")) == Pair(port=80, data=7, error=5001)
 
 
 @given(st.dictionaries(st.sampled_from(["streamtype", "port", "requestid"]), st.text(max_size=10)))

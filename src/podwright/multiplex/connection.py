@@ -23,6 +23,8 @@ TOTAL_LIMIT = 8 << 20
 """Unread bytes, of one stream and of all, at which the connection is not read any more."""
 WRITE_LIMIT = 256 << 10
 """Unsent bytes at which streams stop writing."""
+UNANSWERED_LIMIT = 1 << 20
+"""Unsent bytes at which a peer that has us answer, by pings and the like, is not read until it has read."""
 LINGER_SECONDS = 5.0
 """How long the peer may take to close its end after everything has been sent to it."""
 LOOK_SECONDS = 5.0
@@ -56,12 +58,12 @@ async def unless(gone: asyncio.Future[str], work: Coroutine[Any, Any, T]) -> T:
     either: set[asyncio.Future[Any]] = {task, gone}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Disconnected(gone.result())
-        return task.result()
     finally:
         task.cancel()
-        await asyncio.wait({task})
+        await asyncio.gather(task, return_exceptions=True)
+    if task.cancelled():
+        raise Disconnected(gone.result())
+    return task.result()
 
 
 class Engine(Protocol):
@@ -178,6 +180,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._paused = False
         self._unread = 0
+        self._unanswered = False
         self._sendable = asyncio.Event()
         self._sendable.set()
         self._idle_seconds = idle_seconds
@@ -240,7 +243,7 @@ class Connection(asyncio.Protocol):
         self._unread -= size
         self._engine.took(stream.number, size)
         self._flush()
-        if self._paused and self._unread <= TOTAL_LIMIT // 2 and stream.unread <= STREAM_LIMIT // 2:
+        if stream.unread <= STREAM_LIMIT // 2:
             self._resume_if_possible()
 
     async def write(self, stream: Stream, data: bytes) -> None:
@@ -292,7 +295,9 @@ class Connection(asyncio.Protocol):
         """The transport has bytes."""
         for event in self._engine.receive(data):
             self._happened(event)
-        self._flush()
+        if self._flush() and self._transport.get_write_buffer_size() > UNANSWERED_LIMIT:
+            self._unanswered = True
+            self._pause()
 
     def pause_writing(self) -> None:
         """The peer does not read fast enough."""
@@ -301,6 +306,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer has read."""
         self._sendable.set()
+        self._unanswered = False
+        self._resume_if_possible()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
@@ -354,10 +361,8 @@ class Connection(asyncio.Protocol):
         stream.unread += len(data)
         self._unread += len(data)
         stream.wake()
-        if (stream.unread >= STREAM_LIMIT or self._unread >= TOTAL_LIMIT) and not self._paused and not self._closing:
-            self._paused = True
-            self._transport.pause_reading()
-            self._call_later(LOOK_SECONDS, self._look_for_end)
+        if stream.unread >= STREAM_LIMIT or self._unread >= TOTAL_LIMIT:
+            self._pause()
 
     def _break(self, stream: Stream, reason: str) -> None:
         """Ends both directions; what has come can still be read."""
@@ -379,16 +384,26 @@ class Connection(asyncio.Protocol):
 
     # helpers
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
+        """Whether there was anything to send."""
         out = self._engine.data_to_send()
         if out and not self._gone.is_set():
             self._transport.write(b"".join(out))  # writelines knows no limit in Python 3.12 and 3.13 (CVE-2024-12254)
+        return bool(out)
+
+    def _pause(self) -> None:
+        """Does not read from the peer until `_resume_if_possible`."""
+        if not self._paused and not self._closing:
+            self._paused = True
+            self._transport.pause_reading()
+            self._call_later(LOOK_SECONDS, self._look_for_end)
 
     def _resume_if_possible(self) -> None:
-        if self._gone.is_set() or any(stream.unread >= STREAM_LIMIT for stream in self.streams.values()):
+        if not self._paused or self._unanswered or self._unread > TOTAL_LIMIT // 2 or self._gone.is_set():
             return
-        self._paused = False
-        self._transport.resume_reading()
+        if not any(stream.unread >= STREAM_LIMIT for stream in self.streams.values()):
+            self._paused = False
+            self._transport.resume_reading()
 
     def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
         if function in self._timers:

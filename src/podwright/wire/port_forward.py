@@ -17,6 +17,9 @@ TUNNEL_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 WEBSOCKET_BASE64: Mapping[str, bool] = {"v4.channel.k8s.io": False, "v4.base64.channel.k8s.io": True, "": False}
 """Sub-protocols over plain WebSocket, and whether they are text."""
 
+MOST_WAITING = 1000
+"""Streams whose other stream has not come yet."""
+
 STREAM_TYPE, PORT, REQUEST_ID = "streamtype", "port", "requestid"
 
 
@@ -46,6 +49,8 @@ class Pairs:
             raise BadStream(f"{kind!r} is no type of a stream: data or error is expected")
         request = headers.get(REQUEST_ID) or _implied_request(stream, kind)
         if request not in self._waiting:
+            if len(self._waiting) >= MOST_WAITING:
+                raise BadStream(f"{MOST_WAITING} streams wait for their other streams")
             self._waiting[request] = (kind, stream, port)
             return None
         other_kind, other, other_port = self._waiting[request]
@@ -66,8 +71,8 @@ class Pairs:
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 1 << 16:
-        raise BadStream(f"{text!r} is no port")
+    if len(text) > 5 or not text.isascii() or not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise BadStream(f"{text[:20]!r} is no port")
     return int(text)
 
 
