@@ -79,6 +79,12 @@ def test_a_line_without_end_comes_out_in_parts() -> None:
     assert reader.finish() == []
 
 
+def test_what_never_becomes_a_line_is_not_kept() -> None:
+    reader, piece = LogReader(), b"x" * (LONGEST_LINE // 2)
+    assert [line for _ in range(3) for line in reader.receive(piece)] == [Malformed(3 * piece)]
+    assert reader.receive(f"\n{T} stdout F text\n".encode()) == [Line(T_NS, "stdout", b"text")]
+
+
 texts = st.binary(max_size=30).filter(lambda text: b"\n" not in text)
 lines = st.builds(
     Line,

@@ -301,6 +301,12 @@ def test_extension_headers_are_bounded(kind: bytes) -> None:
     )
 
 
+def test_extension_headers_of_one_entry_are_bounded_together() -> None:
+    large = [extended((b"key %d" % number, b"x" * (600 << 10))) for number in range(2)]
+    assert failure(b"".join(large) + header()) == "the extension headers of an entry of the archive are too many"
+    assert failure((large[0] + header()) * 3) == ""
+
+
 # ---- anything
 
 

@@ -61,7 +61,11 @@ class LogReader:
     def receive(self, data: bytes) -> list[Line | Malformed]:
         """The lines that `data` completes."""
         *whole, self._rest = (self._rest + data).split(b"\n")
-        return [line for raw in whole for line in self._read(raw)]
+        lines = [line for raw in whole for line in self._read(raw)]
+        if len(self._rest) > LONGEST_LINE:  # runtimes cut after 16 KiB
+            lines.append(Malformed(self._rest))
+            self._rest = b""
+        return lines
 
     def finish(self) -> list[Line | Malformed]:
         """What is left at the end of the file: pieces without an end, then half a record."""

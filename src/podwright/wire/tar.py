@@ -18,7 +18,9 @@ from podwright.errors import InvalidArgument
 
 BLOCK = 512
 LARGEST_EXTENSION = 1 << 20
-"""Bytes of an extension header or of the map of a sparse file, as Go's reader allows."""
+"""Bytes of an extension header, of what all those of an entry say, or of the map of a sparse file. Go's reader allows
+as much for each.
+"""
 
 FILE, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 _OLD_FILE, _CONTIGUOUS = b"\0", b"7"
@@ -169,6 +171,8 @@ class TarReader:
             self._pax[b"path"] = body.split(b"\0", 1)[0]
         elif kind == _GNU_LINK:
             self._pax[b"linkpath"] = body.split(b"\0", 1)[0]
+        if sum(len(key) + len(value) for key, value in self._pax.items()) > LARGEST_EXTENSION:
+            raise InvalidArgument("the extension headers of an entry of the archive are too many")
         return BLOCK + padded
 
     def _gnu_sparse(self, fields: tuple[bytes, ...], data: bytes, position: int) -> tuple[Entry | None, int]:
