@@ -173,6 +173,19 @@ def test_the_end_of_input_ends_the_session_where_the_container_goes_on(
     assert pods.status(container).state == v1.CONTAINER_RUNNING
 
 
+def test_a_client_that_gives_up_its_input_is_detached(pods: Pods) -> None:
+    container = started(pods, "while read line; do echo got $line; done", stdin=True)
+
+    async def test(streams: Streams) -> None:
+        async with await streams.attach(container, stdin=True, over="spdy:v4.channel.k8s.io") as command:
+            await command.send(b"one\n")
+            await read_until(command, b"got one\n")
+            command._channels[Channel.STDIN].reset()
+            assert await command.outcome() == Outcome(0)
+
+    on(pods.node, test, seconds=10)
+
+
 def test_who_sends_only_leaves_at_the_end_of_the_input(pods: Pods) -> None:
     container = started(pods, "cat; sleep 1000", stdin=True, stdin_once=True)
 

@@ -279,8 +279,8 @@ async def _send_input(stream: Stream, session: AttachSession) -> None:
             await session.write(data)
     except (BrokenPipeError, ConnectionResetError):
         stream.reset()
-        return
-    session.finish()
+    finally:
+        session.finish()
 
 
 def _follow_resizes(client: RemoteCommand, tasks: _Tasks) -> _Resizes | None:
