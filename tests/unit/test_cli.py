@@ -1,18 +1,23 @@
 """The commands on the stub runtime, as people type them; what needs a real node is tested in tests/cri."""
 
+import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from podwright.cli.arguments import parser
 from podwright.client import Client
+from podwright.conformance.run import chosen
 from podwright.cri import v1
 from podwright.testing.cri_server import StubServer
 from support.cri import until
 from support.terminal import terminal
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture
@@ -27,7 +32,7 @@ def podwright(server: StubServer, command: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "podwright", command, "-r", server.endpoint, *arguments]
 
 
-def run(command: list[str], status: int = 0) -> str:
+def run(command: list[str], status: int = 0, env: Mapping[str, str] | None = None) -> str:
     """What the command prints on stdout and stderr."""
     done = subprocess.run(
         command,
@@ -37,7 +42,7 @@ def run(command: list[str], status: int = 0) -> str:
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        env=os.environ if env is None else env,
     )
     assert done.returncode == status, done.stdout
     return done.stdout
@@ -80,3 +85,32 @@ def test_the_keys_of_top_work_while_the_runtime_does_not_answer(server: StubServ
 @pytest.mark.parametrize("interval", ["0", "x", "-1", "nan"])
 def test_top_takes_no_odd_interval(server: StubServer, interval: str) -> None:
     assert "is no number of seconds" in run(podwright(server, "top", f"--interval={interval}"), 2)
+
+
+def test_the_documentation_knows_all_commands_and_checks() -> None:
+    commands = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    described = (DOCS / "cli.md").read_text().partition("## top")[0]
+    assert [name for name in commands.choices if f"`{name}" not in described] == []
+    assert f"`podwright conformance` has {len(chosen([]))} checks" in (DOCS / "conformance.md").read_text()
+
+
+def test_completion_in_bash(server: StubServer, tmp_path: Path) -> None:
+    """A shell with the script, and `podwright` on its path."""
+    start(server, "web", "one")
+    program = tmp_path / "podwright"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m podwright "$@"\n')
+    program.chmod(0o755)
+
+    def completed(line: str) -> set[str]:
+        words = line.split(" ")
+        script = f'. <(podwright completion bash); COMP_WORDS=({" ".join(words)} ""); COMP_CWORD={len(words) - 1}; '
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PODWRIGHT_ENDPOINT": server.endpoint}
+        return set(run(["bash", "-c", script + '_podwright; echo "${COMPREPLY[@]}"'], env=environment).split())
+
+    assert completed("podwright to") == {"top"}
+    assert completed("podwright do") == {"doctor"}
+    assert {"start", "stats", "stop"} <= completed("podwright st")
+    assert "--interval" in completed("podwright top --")
+    assert completed("podwright top we") == {"web"}
+    assert completed("podwright top te") == {"test/web/one"}
+    assert completed("podwright -r /x update o") == {"one"}

@@ -13,8 +13,8 @@ the runtime is looked for at --runtime-endpoint, then $PODWRIGHT_ENDPOINT, $CONT
 and then at the usual sockets of Podwright, containerd, CRI-O and cri-dockerd
 
 exit statuses: 0 done, 1 the runtime refused or failed, 2 wrong command line or file, 3 no such object or
-an ambiguous name, 4 no runtime there, 130 interrupted; exec and run end with the status of what ran, and
-with 125 where that did not come to it
+an ambiguous name, 4 no runtime there, 130 interrupted; exec, attach and run end with the status of what ran,
+and with 125 where that did not come to it
 """
 
 _ORDERS: Final = ("cpu", "memory", "pids", "network", "disk", "name")

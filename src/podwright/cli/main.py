@@ -3,8 +3,8 @@
 Everything but the reading of arguments is imported when it is needed, for `podwright version` is to be felt at once.
 
 Exit statuses: 0 done, 1 the runtime refused or failed, 2 wrong command line or file, 3 no such object or an ambiguous
-name, 4 no runtime there, 130 interrupted. `exec` and `run` end with the status of what ran, and with 125 where
-that did not come to it.
+name, 4 no runtime there, 130 interrupted. `exec`, `attach` and `run` end with the status of what ran, and with
+125 where that did not come to it.
 """
 
 import importlib
