@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from podwright.errors import Code
 from podwright.testing.cri_server import StubServer
 from support.cri import IMAGE, Pods
 
@@ -42,3 +43,16 @@ def test_a_runtime_of_paper_does_not(tmp_path: Path) -> None:
     assert outcomes["Version answers 0.1.0 and four fields that are not empty"] == "passed"
     assert outcomes["ExecSync gives both streams and the exit code, apart"] == "failed"
     assert outcomes["Containers have the pod's hostname, in $HOSTNAME too, and its resolv.conf"] == "failed"
+
+
+def test_what_a_check_leaves_behind_is_a_failure(tmp_path: Path) -> None:
+    check = "StopPodSandbox may be repeated"
+    with StubServer(str(tmp_path / "cri.sock")) as server:
+        server.runtime.add_image("busybox:1")
+        (result,) = conformance("-r", server.endpoint, "--image", "busybox:1", check)["results"]
+        assert result["outcome"] == "passed"
+        server.fail("RemovePodSandbox", Code.INTERNAL, "its mounts are busy")
+        (result,) = conformance("-r", server.endpoint, "--image", "busybox:1", check)["results"]
+    assert result["outcome"] == "failed"
+    assert "cannot be removed" in result["message"]
+    assert "its mounts are busy" in result["message"]

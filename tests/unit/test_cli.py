@@ -1,6 +1,7 @@
 """The commands on the stub runtime, as people type them; what needs a real node is tested in tests/cri."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from podwright.cli.arguments import parser
 from podwright.client import Client
 from podwright.conformance.run import chosen
 from podwright.cri import v1
+from podwright.errors import Code
 from podwright.testing.cri_server import StubServer
 from support.cri import until
 from support.terminal import terminal
@@ -114,3 +116,10 @@ def test_completion_in_bash(server: StubServer, tmp_path: Path) -> None:
     assert completed("podwright top we") == {"web"}
     assert completed("podwright top te") == {"test/web/one"}
     assert completed("podwright -r /x update o") == {"one"}
+
+
+def test_inspect_of_names_that_no_image_can_have(server: StubServer) -> None:
+    start(server, "web", "Old_Name")
+    server.fail("ImageStatus", Code.INVALID_ARGUMENT, "must be lower case")
+    assert json.loads(run(podwright(server, "inspect", "web/Old_Name")))["kind"] == "container"
+    assert 'no pod, container or image "Odd_Name"' in run(podwright(server, "inspect", "Odd_Name"), 3)

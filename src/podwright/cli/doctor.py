@@ -10,13 +10,15 @@ from podwright.doctor.examine import examine
 from podwright.doctor.finding import Finding
 from podwright.doctor.machine import Machine
 
+_PATIENCE: Final = 20.0
+"""Seconds; a runtime that takes longer for a plain call is not well."""
 _COLOURS: Final = {"ok": "32", "warning": "33", "fault": "1;31"}
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Prints a line for each check as it is made; the status is 1 if there is a fault."""
     found: list[Finding] = []
-    for finding in examine(lambda: connect(options), Machine()):
+    for finding in examine(lambda: connect(options, timeout=_PATIENCE), Machine()):
         found.append(finding)
         if options.output == "table" and (finding.state != "ok" or not options.quiet):
             _print(finding)

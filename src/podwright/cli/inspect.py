@@ -8,7 +8,8 @@ from podwright.cli.messages import plain, verbose_info
 from podwright.cli.output import structured
 from podwright.cli.timeline import show_timelines
 from podwright.client import Client
-from podwright.errors import NotFound
+from podwright.cri import v1
+from podwright.errors import InvalidArgument, NotFound
 from podwright.ids import short
 
 
@@ -25,11 +26,11 @@ def inspect(options: argparse.Namespace) -> int:
 
 
 def _inspected(cri: Client, inventory: Inventory, name: str) -> dict[str, object]:
-    image = cri.image_status(name, verbose=True)
     try:
         found: Pod | Container | None = inventory.either(name)
     except NotFound:
         found = None
+    image = _image(cri, name)
     if found is not None and image.HasField("image"):
         raise Ambiguous(
             f'"{name}" is ambiguous: {found.full_name} ({short(found.id)}), image {image.image.id}; '
@@ -45,3 +46,10 @@ def _inspected(cri: Client, inventory: Inventory, name: str) -> dict[str, object
     if image.HasField("image"):
         return {"kind": "image", "status": plain(image.image), "info": verbose_info(image.info)}
     raise NotFound(f'no pod, container or image "{name}"')
+
+
+def _image(cri: Client, name: str) -> v1.ImageStatusResponse:
+    try:
+        return cri.image_status(name, verbose=True)
+    except InvalidArgument:  # a name that no image can have, but perhaps a container
+        return v1.ImageStatusResponse()

@@ -143,7 +143,7 @@ def _live(life: PodLife, outcome: _Outcome, follower: "_Follower", remove: bool)
         if outcome.error is None:
             outcome.error = error
         else:
-            outcome.error.add_note(f"and then: {error}")
+            report(f"pod {life.name}, afterwards: {error}")
 
 
 def _joined(threads: Sequence[threading.Thread]) -> bool:

@@ -60,7 +60,7 @@ class _Run:
 
 @dataclass(slots=True)
 class PodLife:
-    """What `podwright run` does with a pod. `run` is for a thread of its own, `interrupt` and `kill` for another."""
+    """What `podwright run` does with a pod. `interrupt` and `kill` may be called from another thread than the rest."""
 
     cri: Client
     pod: Pod

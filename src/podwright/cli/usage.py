@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from podwright.client import Client
 from podwright.cri import v1
-from podwright.errors import Unimplemented
+from podwright.errors import DeadlineExceeded, PodwrightError, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,15 @@ class Sample:
 
     @classmethod
     def of_all(cls, cri: Client) -> "Sample":
-        """Asks for the figures of ready pods with their running containers."""
+        """Asks for the figures of ready pods with their running containers.
+
+        A runtime may have none of pods; containerd 1.6 fails for all if one has no cgroup parent.
+        """
         try:
             pods = cri.list_pod_sandbox_stats().stats
-        except Unimplemented:
+        except (Unavailable, DeadlineExceeded):
+            raise
+        except PodwrightError:
             return cls.of_containers(cri)
         members = (container for pod in pods for container in pod.linux.containers)
         return cls({pod.attributes.id: pod for pod in pods}, {item.attributes.id: item for item in members})

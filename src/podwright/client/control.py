@@ -16,6 +16,9 @@ from podwright.control.methods import METHODS
 
 Answer = TypeVar("Answer", bound=Message)
 
+_CHECK_SECONDS = 60.0
+"""Long enough for each program that the daemon asks for its version."""
+
 
 class Control:
     """A connection to the service; close it, or use it in a `with`. Safe to use from many threads."""
@@ -48,7 +51,7 @@ class Control:
 
     def check(self) -> list[v1.Finding]:
         """What the daemon finds when it looks at its host."""
-        return list(self._unary("Check", v1.CheckRequest(), v1.CheckResponse).findings)
+        return list(self._unary("Check", v1.CheckRequest(), v1.CheckResponse, timeout=_CHECK_SECONDS).findings)
 
     def watch_pulls(self, image: str = "") -> Iterator[v1.WatchPullsResponse]:
         """How far the pull of an image is, or how far all pulls are, several times a second, until there is none."""
@@ -60,22 +63,24 @@ class Control:
         finally:
             stream.cancel()
 
-    def _unary(self, name: str, request: Message, response: type[Answer]) -> Answer:
+    def _unary(self, name: str, request: Message, response: type[Answer], *, timeout: float | None = None) -> Answer:
         try:
-            answer = self._send(name, request)
+            answer = self._send(name, request, timeout)
         except grpc.RpcError as error:
             raise self._translated(error, name) from None
         assert isinstance(answer, response)
         return answer
 
-    def _send(self, name: str, request: Message) -> Any:  # noqa: ANN401  one of two shapes, by method.streams
+    def _send(  # one of two shapes, by method.streams
+        self, name: str, request: Message, timeout: float | None = None
+    ) -> Any:  # noqa: ANN401
         method = METHODS[name]
         connect = self._channel.unary_stream if method.streams else self._channel.unary_unary
         return connect(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
-        )(request)
+        )(request, timeout=timeout)
 
     def _translated(self, error: grpc.RpcError, name: str) -> Exception:
         call = cast("grpc.Call", error)

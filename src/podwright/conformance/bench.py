@@ -4,14 +4,13 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from podwright.client import Client
 from podwright.cri import v1
-from podwright.errors import PodwrightError
+from podwright.errors import NotFound, PodwrightError
 
 NAMESPACE = "podwright-conformance"
 SLEEP = ("sh", "-c", "trap 'exit 0' TERM; sleep 10000 & wait")
@@ -105,21 +104,16 @@ class Bench:
         """The containers of a pod, as the list has them."""
         return self.cri.list_containers(v1.ContainerFilter(pod_sandbox_id=pod_id)).containers
 
-    def close(self) -> None:
-        """Removes what was made."""
+    def close(self) -> list[str]:
+        """Removes what was made; says what cannot be removed, and why."""
+        left = []
         for pod_id in self._pods:
-            with suppress(PodwrightError):
-                self.cri.stop_pod_sandbox(pod_id)
-            with suppress(PodwrightError):
-                self.cri.remove_pod_sandbox(pod_id)
+            for remove in (self.cri.stop_pod_sandbox, self.cri.remove_pod_sandbox):
+                try:
+                    remove(pod_id)
+                except NotFound:  # a fault of its own, which has its own check
+                    continue
+                except PodwrightError as error:
+                    left.append(f"pod {pod_id[:13]}: {error}")
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-@contextmanager
-def bench(cri: Client, image: str, cgroup_parent: str) -> Iterator[Bench]:
-    """A bench for one check."""
-    made = Bench(cri, image, cgroup_parent)
-    try:
-        yield made
-    finally:
-        made.close()
+        return left

@@ -20,7 +20,7 @@ from podwright.conformance import (  # noqa: F401
     security,
     streams,
 )
-from podwright.conformance.bench import bench
+from podwright.conformance.bench import Bench
 from podwright.conformance.checks import CHECKS, Check, Failed, Skipped
 from podwright.errors import PodwrightError
 
@@ -55,15 +55,26 @@ def run(cri: Client, checks: Sequence[Check], image: str, cgroup_parent: str) ->
 
 
 def _run(cri: Client, check: Check, image: str, cgroup_parent: str) -> tuple[Outcome, str]:
-    with bench(cri, image, cgroup_parent) as work:
-        try:
-            check.body(work)
-        except Skipped as skipped:
-            return "skipped", str(skipped)
-        except (Failed, TimeoutError) as failed:
-            return "failed", str(failed)
-        except PodwrightError as error:
-            return "failed", f"{error.code.name}: {error}"
-        except (OSError, ValueError, IndexError) as error:
-            return "failed", f"{type(error).__name__}: {error}"
+    """What a check leaves behind is the runtime's fault too."""
+    work = Bench(cri, image, cgroup_parent)
+    try:
+        outcome, message = _judge(check, work)
+    finally:
+        left = work.close()
+    if not left:
+        return outcome, message
+    return "failed", "; ".join([*filter(None, [message]), "what was made cannot be removed", *left])
+
+
+def _judge(check: Check, work: Bench) -> tuple[Outcome, str]:
+    try:
+        check.body(work)
+    except Skipped as skipped:
+        return "skipped", str(skipped)
+    except (Failed, TimeoutError) as failed:
+        return "failed", str(failed)
+    except PodwrightError as error:
+        return "failed", f"{error.code.name}: {error}"
+    except (OSError, ValueError, IndexError) as error:
+        return "failed", f"{type(error).__name__}: {error}"
     return "passed", ""
