@@ -50,9 +50,10 @@ def run(command: list[str], status: int = 0, env: Mapping[str, str] | None = Non
     return done.stdout
 
 
-def start(server: StubServer, pod: str, *containers: str) -> list[str]:
+def start(server: StubServer, pod: str, *containers: str, labels: Mapping[str, str] | None = None) -> list[str]:
     """A pod with running containers; returns their ids."""
-    config = v1.PodSandboxConfig(metadata=v1.PodSandboxMetadata(name=pod, namespace="test", uid=pod))
+    metadata = v1.PodSandboxMetadata(name=pod, namespace="test", uid=pod)
+    config = v1.PodSandboxConfig(metadata=metadata, labels=labels)
     made = []
     with Client(server.endpoint) as cri:
         sandbox = cri.run_pod_sandbox(config).pod_sandbox_id
@@ -123,3 +124,18 @@ def test_inspect_of_names_that_no_image_can_have(server: StubServer) -> None:
     server.fail("ImageStatus", Code.INVALID_ARGUMENT, "must be lower case")
     assert json.loads(run(podwright(server, "inspect", "web/Old_Name")))["kind"] == "container"
     assert 'no pod, container or image "Odd_Name"' in run(podwright(server, "inspect", "Odd_Name"), 3)
+
+
+def test_lists_of_some(server: StubServer) -> None:
+    start(server, "web", "one")
+    start(server, "db", "two", labels={"app": "db", "tier": "back"})
+    for command, web, db in (("pods", "web", "db"), ("ps", "one", "two")):
+
+        def names(*arguments: str, command: str = command) -> set[str]:
+            return {line.split()[0] for line in run(podwright(server, command, *arguments)).splitlines()[1:]}
+
+        assert names() == names("-n", "test") == {web, db}
+        assert names("-n", "other") == set()
+        assert names("-l", "app=db") == names("-l", "app=db", "-l", "tier=back") == {db}
+        assert names("-l", "app=db", "-l", "tier=front") == names("-l", "app=") == set()
+        assert names("-l", "app") == {db}

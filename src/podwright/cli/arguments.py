@@ -86,14 +86,28 @@ def _output(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _selection(command: argparse.ArgumentParser, labelled: str) -> None:
+    command.add_argument("-n", "--namespace", help="only those of this namespace")
+    command.add_argument(
+        *("-l", "--label"),
+        dest="labels",
+        action="append",
+        default=[],
+        metavar="KEY[=VALUE]",
+        help=f"only those {labelled}",
+    )
+
+
 def _pods_and_containers(commands: "_Commands[argparse.ArgumentParser]") -> None:
     pods = _command(commands, "pods", "lists:pods", "list pods")
     pods.add_argument("--ready", action="store_true", help="only those that are ready")
+    _selection(pods, "with this label")
     _output(pods)
 
     ps = _command(commands, "ps", "lists:containers", "list containers")
     ps.add_argument("-a", "--all", action="store_true", help="also those that do not run")
     ps.add_argument("-p", "--pod", help="only those of this pod")
+    _selection(ps, "with this label, their own or their pod's")
     _output(ps)
 
     inspect = _command(commands, "inspect", "inspect:inspect", "show all that is known of a pod, container or image")
@@ -142,7 +156,7 @@ def _pods_and_containers(commands: "_Commands[argparse.ArgumentParser]") -> None
     top = _command(commands, "top", "top:top", "show what uses this node, again and again, or once into a pipe")
     top.add_argument("names", metavar="NAME", nargs="*", help="only these pods and containers")
     top.add_argument("-s", "--sort", choices=_ORDERS, default="cpu", help="the largest first (cpu)")
-    top.add_argument("-n", "--interval", type=_interval, default=2.0, metavar="SECONDS", help="between two looks (2)")
+    top.add_argument("-d", "--interval", type=_interval, default=2.0, metavar="SECONDS", help="between two looks (2)")
 
 
 def _interval(text: str) -> float:

@@ -2,7 +2,7 @@
 
 import argparse
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from podwright.cli.connection import connect
@@ -27,7 +27,11 @@ def pods(options: argparse.Namespace) -> int:
     """Lists pods, the newest first."""
     with connect(options) as cri:
         inventory = Inventory.of(cri)
-        shown = [pod for pod in inventory.pods if pod.ready or not options.ready]
+        shown = [
+            pod
+            for pod in inventory.pods
+            if (pod.ready or not options.ready) and _is_wanted(options, pod.namespace, pod.listed.labels)
+        ]
         addresses = {pod.id: _address(cri, pod) for pod in shown} if options.output == "wide" else {}
     now, wide = now_ns(), options.output == "wide"
     members: dict[str, list[Container]] = collections.defaultdict(list)
@@ -52,7 +56,13 @@ def containers(options: argparse.Namespace) -> int:
     """Lists containers, the newest first."""
     with connect(options) as cri:
         inventory = Inventory.of(cri)
-        shown = [container for container in inventory.containers if container.running or options.all]
+        labels = {pod.id: pod.listed.labels for pod in inventory.pods}
+        shown = [
+            container
+            for container in inventory.containers
+            if (container.running or options.all)
+            and _is_wanted(options, container.namespace, container.listed.labels, labels.get(container.pod_id, {}))
+        ]
         if options.pod is not None:
             pod = inventory.pod(options.pod)
             shown = [container for container in shown if container.pod_id == pod.id]
@@ -80,6 +90,16 @@ def containers(options: argparse.Namespace) -> int:
         message=lambda item: item.listed,
     )
     return 0
+
+
+def _is_wanted(options: argparse.Namespace, namespace: str, *labels: Mapping[str, str]) -> bool:
+    """Whether the namespace is the one asked for, and each label asked for is among these."""
+    if options.namespace not in {None, namespace}:
+        return False
+    pairs = [text.partition("=") for text in options.labels]
+    return all(
+        any(key in those and (not equals or those[key] == value) for those in labels) for key, equals, value in pairs
+    )
 
 
 def _address(cri: Client, pod: Pod) -> str:
