@@ -86,23 +86,27 @@ async def make_container(
                     await container_restore.fill(runtime, container, checkpoint)
                 await asyncio.to_thread(mount_rootfs, runtime, container, image)
                 sources = await asyncio.to_thread(mount_volumes, runtime, container, volumes)
-            with step("container.spec", container.id):
-                built = await asyncio.to_thread(_write_bundle, runtime, container, image, sources, handler, checkpoint)
-                await _prepare_host_paths(runtime, container, built)
-            made = {} if checkpoint is not None else await _create(runtime, container, handler, built)
-            await runtime.index.update_container(
-                container,
-                phase="created",
-                user=_user(built.spec),
-                resources=config.linux.resources.SerializeToString(),
-                **made,
-            )
+            async with runtime.nri.creation():
+                with step("container.spec", container.id):
+                    built = await asyncio.to_thread(_build, runtime, container, image, sources, handler)
+                    limits = await _ask_plugins(runtime, container, built, notes)
+                    await asyncio.to_thread(_write_bundle, runtime, container, built, checkpoint)
+                    await _prepare_host_paths(runtime, container, built)
+                made = {} if checkpoint is not None else await _create(runtime, container, handler, built)
+                await runtime.index.update_container(
+                    container,
+                    phase="created",
+                    user=_user(built.spec),
+                    resources=limits.SerializeToString(),
+                    **made,
+                )
             _check_ready(sandbox)  # it may have been stopped meanwhile
             if container.status.process is not None:
                 exits.watch_container(runtime, container)
         except BaseException as error:
             await _undo(runtime, container, error)
             raise
+        await runtime.nri.post_create_container(container)
     for note in (*notes, *built.notes):
         logger.info("container %s: %s", container.title, note)
     refusal = container.status.refusal
@@ -152,12 +156,8 @@ def _record(
 def _enter_resources(runtime: Runtime, container: Container) -> list[Statement]:
     """All that the container will have on the host, in the order in which it is made."""
     paths = runtime.paths
-    process = {
-        "handler": container.facts.handler,
-        "id": container.id,
-        "bundle": paths.bundle(container.id),
-        "cgroup": resources.cgroup(container.sandbox.facts.cgroup_parent, container.id, runtime.host.driver),
-    }
+    parent = container.sandbox.facts.cgroup_parent
+    process = _process(runtime, container, resources.cgroup(parent, container.id, runtime.host.driver))
     return runtime.ledger.enter(
         container.id,
         ("directory", {"path": paths.container(container.id)}),
@@ -169,6 +169,12 @@ def _enter_resources(runtime: Runtime, container: Container) -> list[Statement]:
     )
 
 
+def _process(runtime: Runtime, container: Container, cgroup: str) -> Mapping[str, str]:
+    """What the ledger has to know of the container's processes."""
+    bundle = runtime.paths.bundle(container.id)
+    return {"handler": container.facts.handler, "id": container.id, "bundle": bundle, "cgroup": cgroup}
+
+
 def _make_directories(runtime: Runtime, container: Container) -> None:
     own, bundle = runtime.paths.container(container.id), runtime.paths.bundle(container.id)
     for directory in (own, f"{own}/upper", f"{own}/work", f"{own}/volumes", bundle, f"{bundle}/rootfs"):
@@ -176,28 +182,39 @@ def _make_directories(runtime: Runtime, container: Container) -> None:
     os.chmod(own, 0o711)
 
 
-def _write_bundle(
-    runtime: Runtime,
-    container: Container,
-    image: Image,
-    sources: Mapping[int, str],
-    handler: Handler,
-    checkpoint: Checkpoint | None,
+def _build(
+    runtime: Runtime, container: Container, image: Image, sources: Mapping[int, str], handler: Handler
 ) -> spec.Built:
-    bundle = runtime.paths.bundle(container.id)
     described = ContainerInput(
         id=container.id,
         config=container.config,
         sandbox=view.sandbox_view(runtime.paths, container.sandbox),
         image=image.config,
-        rootfs=f"{bundle}/rootfs",
+        rootfs=f"{runtime.paths.bundle(container.id)}/rootfs",
         volumes=f"{runtime.paths.container(container.id)}/volumes",
         image_mounts=sources,
         target_pid_namespace=_target(runtime, container),
         ulimits=_ulimits(runtime),
         own_directories=(runtime.paths.state, runtime.paths.root),
     )
-    built = spec.build(described, runtime.host, handler.features)
+    return spec.build(described, runtime.host, handler.features)
+
+
+async def _ask_plugins(
+    runtime: Runtime, container: Container, built: spec.Built, notes: list[str]
+) -> v1.LinuxContainerResources:
+    """Has plugins adjust the container; returns its limits. Raises FailedPrecondition, InvalidArgument."""
+    planned = built.spec["linux"]["cgroupsPath"]
+    limits = await runtime.nri.create_container(container, built.spec, container.config.linux.resources, notes)
+    path = built.spec["linux"]["cgroupsPath"]
+    if path != planned:
+        moved = _process(runtime, container, resources.cgroup_at(path, runtime.host.driver))
+        await runtime.store.write(*runtime.ledger.enter(container.id, ("container", moved)))
+    return limits
+
+
+def _write_bundle(runtime: Runtime, container: Container, built: spec.Built, checkpoint: Checkpoint | None) -> None:
+    bundle = runtime.paths.bundle(container.id)
     if checkpoint is not None:
         container_restore.check(checkpoint, built.spec)
         container_restore.add_criu_config(built.spec, bundle)
@@ -207,7 +224,6 @@ def _write_bundle(
             make_log(container.facts.log_path)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise InvalidArgument(f'log_path: "{container.config.log_path}": {error}') from None
-    return built
 
 
 async def _prepare_host_paths(runtime: Runtime, container: Container, built: spec.Built) -> None:

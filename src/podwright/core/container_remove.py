@@ -16,6 +16,7 @@ async def remove_container(runtime: Runtime, container: Container) -> None:
         if container.id not in runtime.index.containers:  # another call was quicker
             return
         await runtime.index.update_container(container, phase="removing")
+        await runtime.nri.remove_container(container)
         await runtime.ledger.release(container.id)
         await runtime.index.drop_container(container)
 
@@ -36,10 +37,12 @@ async def kill_container(runtime: Runtime, container: Container) -> None:
             await abandon_container(runtime, container)
     if container.id in runtime.index.containers:
         await stop_container(runtime, container, 0)
+        await runtime.nri.stop_container(container)  # it may have ended by itself, a moment ago
 
 
 async def abandon_container(runtime: Runtime, container: Container) -> None:
     """Removes a container that was never created. The caller holds its lock."""
+    await runtime.nri.undo_container(container)
     await runtime.ledger.release(container.id)
     if container.facts.log_path:
         await asyncio.to_thread(_remove_empty, container.facts.log_path, container.sandbox.config.log_directory)

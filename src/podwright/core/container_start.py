@@ -32,12 +32,15 @@ async def start_container(runtime: Runtime, container: Container) -> None:
             raise InvalidArgument(container.status.refusal)
         handler = runtime.handler_of(container)
         if container.facts.restores:
+            await runtime.nri.start_container(container)
             await container_restore.resume(runtime, container, creation(runtime, container, handler))
+            await runtime.nri.post_start_container(container)
             logger.info("container %s runs on", container.title)
             return
         # Written down first: a daemon that is killed meanwhile has the time when it comes back.
         await runtime.index.update_container(container, phase="starting", started_at=now_ns())
         try:
+            await runtime.nri.start_container(container)
             with step("container.start", container.id):
                 await handler.runtime.start(container.id)
         except PodwrightError as error:
@@ -47,4 +50,5 @@ async def start_container(runtime: Runtime, container: Container) -> None:
             await runtime.index.update_container(container, reason="StartError", message=str(error))
             raise
         await runtime.index.update_container(container, phase="running")
+        await runtime.nri.post_start_container(container)
     logger.info("container %s is running", container.title)

@@ -53,6 +53,7 @@ async def stop_container(runtime: Runtime, container: Container, grace: float) -
         ) from None
     finally:
         exited.cancel()
+    await runtime.nri.stop_container(container)
 
 
 async def _bring_down(runtime: Runtime, container: Container, stopping: Stopping) -> None:

@@ -8,6 +8,7 @@ from podwright.core.runtime import Runtime
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, Internal
 from podwright.oci import resources
+from podwright.oci.documents import Document
 from podwright.state.records import Container
 from podwright.trace import step
 
@@ -15,19 +16,35 @@ logger = logging.getLogger(__name__)
 
 
 async def update_container(runtime: Runtime, container: Container, wanted: v1.LinuxContainerResources) -> None:
-    """Changes those limits that `wanted` sets; zero and empty leave one as it is.
+    """Changes those limits that `wanted` sets, or what plugins make of it; zero and empty leave one as it is.
 
-    Raises InvalidArgument, FailedPrecondition if the container has exited.
+    Raises InvalidArgument, FailedPrecondition if the container has exited or a plugin refuses.
+    """
+    resources.check(wanted, "linux")
+    _check_living(container)
+    await change_limits(runtime, container, *await runtime.nri.update_container(container, wanted))
+    await runtime.nri.post_update_container(container)
+
+
+def _check_living(container: Container) -> None:
+    if container.status.phase not in ("created", "running"):
+        raise FailedPrecondition(f"container {container.title} is {container.status.phase}: it has no limits to change")
+
+
+async def change_limits(
+    runtime: Runtime, container: Container, wanted: v1.LinuxContainerResources, more: Document
+) -> None:
+    """Changes limits without asking plugins. `more` is a part of linux.resources that the CRI has no words for.
+
+    Raises as update_container does.
     """
     resources.check(wanted, "linux")
     async with container.lock:
-        if container.status.phase not in ("created", "running"):
-            raise FailedPrecondition(
-                f"container {container.title} is {container.status.phase}: it has no limits to change"
-            )
+        _check_living(container)
         merged = resources.merged(v1.LinuxContainerResources.FromString(container.status.resources), wanted)
         notes: list[str] = []
         document = resources.document(merged, runtime.host, notes)
+        resources.put(document, more)
         with step("container.update", container.id):
             if container.status.process is None:
                 await asyncio.to_thread(write_limits, runtime.paths.bundle(container.id), document)

@@ -75,6 +75,7 @@ async def container_exited(runtime: Runtime, container: Container) -> None:
             await runtime.ledger.release(container.id, {"container", "mount"})
         except PodwrightError as error:  # RemoveContainer, or the next start, tries again
             logger.warning("%s has exited, but: %s", container.title, error)
+    await runtime.nri.stop_container(container)
 
 
 async def _record(runtime: Runtime, container: Container) -> None:

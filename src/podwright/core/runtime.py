@@ -16,6 +16,7 @@ from podwright.core.timeline import Timeline
 from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.images.service import Images
 from podwright.network.attachments import Network
+from podwright.nri.service import Nri
 from podwright.oci.features import Features
 from podwright.oci.host import Host
 from podwright.oci.runtime import OciRuntime
@@ -65,6 +66,7 @@ class Runtime:
     operations: Operations
     images: Images
     network: Network
+    nri: Nri
     streams: StreamRequests
 
     def handler(self, name: str) -> Handler:

@@ -15,6 +15,7 @@ async def remove_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
             return
         await runtime.index.update_sandbox(sandbox, phase="removing")
         await all_of(remove_container(runtime, c) for c in list(sandbox.containers.values()))
+        await runtime.nri.remove_sandbox(sandbox)
         await runtime.ledger.release(sandbox.id)
         await runtime.index.drop_sandbox(sandbox)
 

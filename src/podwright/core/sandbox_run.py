@@ -72,7 +72,9 @@ async def make_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_
                     await asyncio.to_thread(_make_namespaces, sandbox, pins)
             # The network needs the namespace and process 1 too, but not each other.
             await all_of([_attach(runtime, sandbox, pins), _start_infra(runtime, sandbox, handler)])
-            await runtime.index.update_sandbox(sandbox, phase="ready")
+            async with runtime.nri.creation():
+                await runtime.nri.run_sandbox(sandbox)
+                await runtime.index.update_sandbox(sandbox, phase="ready")
             if sandbox.status.infra is not None:
                 exits.watch_infra(runtime, sandbox)  # not before: of an end before it is ready nobody would know
         except BaseException as error:
@@ -264,5 +266,6 @@ async def _undo(runtime: Runtime, sandbox: Sandbox, cause: BaseException) -> Non
 
 async def abandon_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
     """Removes a sandbox that never became ready. The caller holds its lock."""
+    await runtime.nri.undo_sandbox(sandbox)
     await runtime.ledger.release(sandbox.id)
     await runtime.index.drop_sandbox(sandbox)

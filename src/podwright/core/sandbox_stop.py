@@ -23,6 +23,9 @@ async def stop_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
             # First of all, so that no container is made from now on: container_create looks again when it is done.
             await runtime.index.update_sandbox(sandbox, phase="stopped")
         with step("sandbox.kill", sandbox.id):
+            if runtime.nri.has_plugins:  # they are told between the end of the containers and that of the network
+                await _kill_all(runtime, sandbox)
+            await runtime.nri.stop_sandbox(sandbox)
             # The network needs the namespace, not the processes: both at once.
             await all_of([runtime.network.detach(sandbox.id), _kill_all(runtime, sandbox)])
         await runtime.ledger.release(sandbox.id, LIVE)

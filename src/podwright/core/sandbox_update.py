@@ -22,7 +22,9 @@ async def update_sandbox(runtime: Runtime, sandbox: Sandbox, wanted: v1.UpdatePo
     async with sandbox.lock:
         if sandbox.status.phase != "ready":
             raise FailedPrecondition(f"sandbox {sandbox.title} is {sandbox.status.phase}: only a ready one is resized")
+        await runtime.nri.update_sandbox(sandbox, wanted)
         await runtime.index.update_sandbox(sandbox, resources=wanted.SerializeToString())
+    await runtime.nri.post_update_sandbox(sandbox)
     logger.info("sandbox %s has new resources", sandbox.title)
 
 

@@ -140,6 +140,23 @@ class ImagesConfig(Section, frozen=True):
     """Bytes of all files of a layer, unpacked; a larger one is refused."""
 
 
+class NriConfig(Section, frozen=True):
+    """[nri]"""
+
+    enabled: bool = True
+    """Whether there are plugins of the Node Resource Interface; see docs/nri.md."""
+    socket: str = "/var/run/nri/nri.sock"
+    """Where plugins connect. Empty: only those in plugin_dir take part."""
+    plugin_dir: str = "/opt/nri/plugins"
+    """Plugins that are started with the daemon, called <two digits>-<name>."""
+    config_dir: str = "/etc/nri/conf.d"
+    """What those are configured with: <two digits>-<name>.conf or <name>.conf."""
+    registration_timeout: Annotated[float, Meta(gt=0)] = 5.0
+    """Seconds that a plugin may take to register."""
+    request_timeout: Annotated[float, Meta(gt=0)] = 2.0
+    """Seconds that a plugin may take to answer; one that takes longer is dropped."""
+
+
 class Streaming(Section, frozen=True):
     """[streaming]"""
 
@@ -188,6 +205,7 @@ class Config(Section, frozen=True):
     cgroup: Cgroup = Cgroup()
     network: NetworkConfig = NetworkConfig()
     images: ImagesConfig = ImagesConfig()
+    nri: NriConfig = NriConfig()
     observe: Observe = Observe()
     streaming: Streaming = Streaming()
     log: Log = Log()

@@ -21,7 +21,10 @@ from collections.abc import Sequence
 from msgspec import to_builtins
 
 from podwright import __version__, log
+from podwright.core import view
 from podwright.core.concurrent import all_of
+from podwright.core.container_stop import stop_container
+from podwright.core.container_update import change_limits
 from podwright.core.events import Events
 from podwright.core.ledger import Ledger
 from podwright.core.operations import Operations
@@ -35,7 +38,7 @@ from podwright.core.tidy import tidy_for_ever
 from podwright.core.timeline import Timeline
 from podwright.daemon import config as configuration
 from podwright.daemon import host_setup
-from podwright.daemon.config import Config, ImagesConfig
+from podwright.daemon.config import Config, ImagesConfig, NriConfig
 from podwright.daemon.config import Streaming as StreamingConfig
 from podwright.daemon.observation import observed
 from podwright.daemon.reload import reload
@@ -46,6 +49,8 @@ from podwright.kernel import cgroups
 from podwright.kernel.run import PATH, prepare_loop
 from podwright.network.attachments import Network
 from podwright.network.config import Settings as NetworkSettings
+from podwright.nri.plugins import Settings as NriSettings
+from podwright.nri.service import Nri
 from podwright.oci import apparmor, features, readonly_program
 from podwright.oci.host import Host
 from podwright.oci.runtime import OciRuntime
@@ -128,6 +133,7 @@ async def _serve(config: Config, paths: Paths, options: argparse.Namespace) -> i
     await recover(runtime)
     strays = await asyncio.to_thread(find_strays, runtime)
     await runtime.images.start()
+    await runtime.nri.start()
     streaming = StreamingServer(runtime, _streaming_settings(config.streaming))
     await streaming.start()
     server = Server(runtime)
@@ -150,6 +156,7 @@ async def _serve(config: Config, paths: Paths, options: argparse.Namespace) -> i
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
             await runtime.operations.settle()
+    await runtime.nri.close()
     await observing.aclose()
     runtime.stats.close()
     await runtime.timeline.flush()
@@ -192,6 +199,13 @@ async def _assemble(config: Config, paths: Paths, source: str) -> Runtime:
     )
     images = Images(store, _image_settings(config.images, paths))
     index = Index(store)
+    nri = Nri(
+        _nri_settings(config.nri),
+        index,
+        host,
+        pins=lambda sandbox: view.pins(paths, sandbox.id, sandbox.config),
+        bundle=paths.bundle,
+    )
     runtime = Runtime(
         settings=settings,
         paths=paths,
@@ -206,11 +220,14 @@ async def _assemble(config: Config, paths: Paths, source: str) -> Runtime:
         operations=Operations(),
         images=images,
         network=network,
+        nri=nri,
         streams=StreamRequests(time.monotonic),
     )
     runtime.ledger.releases.update(release_functions(runtime))
     runtime.ledger.has_to_wait = functools.partial(has_to_wait, runtime)
     images.in_use = runtime.uses_image
+    nri.change_limits = functools.partial(change_limits, runtime)
+    nri.evict = lambda container: stop_container(runtime, container, 0)
     return runtime
 
 
@@ -219,6 +236,17 @@ async def _load_apparmor_profile() -> None:
         await apparmor.load_default()
     except PodwrightError as error:
         logger.warning("containers will run without AppArmor, unless they name a profile: %s", error)
+
+
+def _nri_settings(config: NriConfig) -> NriSettings:
+    return NriSettings(
+        enabled=config.enabled,
+        socket=config.socket,
+        plugin_dir=config.plugin_dir,
+        config_dir=config.config_dir,
+        registration_seconds=config.registration_timeout,
+        request_seconds=config.request_timeout,
+    )
 
 
 def _image_settings(config: ImagesConfig, paths: Paths) -> ImageSettings:

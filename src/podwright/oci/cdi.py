@@ -17,6 +17,7 @@ from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.oci import devices
 from podwright.oci.documents import Document
+from podwright.oci.mounts import insert
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 """Of two devices with one name, the one in the later directory counts."""
@@ -122,7 +123,7 @@ def _edit(spec: Document, edits: Mapping[str, Any], *, in_user_namespace: bool) 
         devices.place(target, wish["path"], node, in_user_namespace=in_user_namespace)
         devices.allow(target, node, wish.get("permissions") or "rwm")
     mounts = [*target.mounts, *(_mount(wish) for wish in edits.get("mounts") or ())]
-    _insert_mounts(spec["mounts"], mounts)
+    insert(spec["mounts"], mounts)
     for wish in edits.get("hooks") or ():
         if wish["hookName"] not in _HOOKS:
             raise ValueError(f'there is no hook "{wish["hookName"]}"')
@@ -165,12 +166,3 @@ def _mount(wish: Mapping[str, Any]) -> Document:
         "source": wish["hostPath"],
         "options": list(wish.get("options") or ("rbind", "nosuid", "nodev")),
     }
-
-
-def _insert_mounts(mounts: list[Document], more: Sequence[Document]) -> None:
-    """Adds mounts after all that are not deeper, in place of those at the same path."""
-    for new in more:
-        mounts[:] = [mount for mount in mounts if mount["destination"] != new["destination"]]
-        depth = new["destination"].count("/")
-        shallow = [i for i, mount in enumerate(mounts) if mount["destination"].count("/") <= depth]
-        mounts.insert(shallow[-1] + 1 if shallow else 0, new)

@@ -132,6 +132,15 @@ def build(container: ContainerInput, host: Host, features: Features, anonymous: 
     return Mounts([*defaults, *placed], _rootfs_propagation(propagations), tuple(relabel))
 
 
+def insert(mounts: list[Document], more: Sequence[Document]) -> None:
+    """Adds mounts after all that are not deeper, in place of those at the same path."""
+    for new in more:
+        mounts[:] = [mount for mount in mounts if mount["destination"] != new["destination"]]
+        depth = new["destination"].count("/")
+        shallow = [i for i, mount in enumerate(mounts) if mount["destination"].count("/") <= depth]
+        mounts.insert(shallow[-1] + 1 if shallow else 0, new)
+
+
 def clean(path: str) -> str:
     """Without double slashes, single dots and a slash at the end. `path` is absolute and has no `..`."""
     return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))

@@ -58,9 +58,15 @@ def cgroups_path(parent: str, object_id: str, driver: Driver) -> str:
 
 def cgroup(parent: str, object_id: str, driver: Driver) -> str:
     """The cgroup that comes of it, below the root of the hierarchies."""
+    return cgroup_at(cgroups_path(parent, object_id, driver), driver)
+
+
+def cgroup_at(path: str, driver: Driver) -> str:
+    """The cgroup that comes of linux.cgroupsPath, below the root of the hierarchies."""
     if driver == "cgroupfs":
-        return cgroups_path(parent, object_id, driver)
-    return f"{parent_cgroup(parent, driver)}/podwright-{object_id}.scope"
+        return path
+    parent, prefix, name = path.split(":")
+    return f"{parent_cgroup(parent, driver)}/{prefix}-{name}.scope"
 
 
 def parent_cgroup(parent: str, driver: Driver) -> str:
@@ -158,6 +164,12 @@ def document(limits: v1.LinuxContainerResources, host: Host, notes: list[str]) -
         else:
             notes.append(f"unified is for cgroup v2: left out {', '.join(sorted(limits.unified))}")
     return found
+
+
+def put(found: Document, more: Document) -> None:
+    """Adds to linux.resources another part of it."""
+    for part, values in more.items():
+        found.setdefault(part, {}).update(values)
 
 
 def _cpu(limits: v1.LinuxContainerResources, host: Host, notes: list[str]) -> Document:
