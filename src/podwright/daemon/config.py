@@ -152,7 +152,7 @@ class NriConfig(Section, frozen=True):
     config_dir: str = "/etc/nri/conf.d"
     """What those are configured with: <two digits>-<name>.conf or <name>.conf."""
     registration_timeout: Annotated[float, Meta(gt=0)] = 5.0
-    """Seconds that a plugin may take to register."""
+    """Seconds that a plugin may take to register, and again to look at all that there is."""
     request_timeout: Annotated[float, Meta(gt=0)] = 2.0
     """Seconds that a plugin may take to answer; one that takes longer is dropped."""
 

@@ -48,9 +48,9 @@ class Plugin:
         self._events = response.events or ALL_EVENTS
         self.validates = bool(response.events >> (v1.VALIDATE_CONTAINER_ADJUSTMENT - 1) & 1)
 
-    async def synchronize(self, request: v1.SynchronizeRequest) -> v1.SynchronizeResponse:
-        """Tells it what there is, or a part of it. Raises Gone, Refused."""
-        response = await self.connection.call("Synchronize", request, self._seconds)
+    async def synchronize(self, request: v1.SynchronizeRequest, seconds: float) -> v1.SynchronizeResponse:
+        """Tells it what there is, or a part of it, and gives it so long. Raises Gone, Refused."""
+        response = await self.connection.call("Synchronize", request, seconds)
         assert isinstance(response, v1.SynchronizeResponse)
         return response
 

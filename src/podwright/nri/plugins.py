@@ -233,7 +233,7 @@ class Plugins:
             except TimeoutError:
                 raise Internal("the creation of a container takes too long: try again") from None
             for request in _portions(*await self._snapshot()):
-                response = await plugin.synchronize(request)
+                response = await plugin.synchronize(request, self._settings.registration_seconds)
                 if request.more and (response.update or not response.more):
                     raise Internal("it cannot take the state of this node in portions")
             self._plugins = sorted([*self._plugins, plugin], key=lambda other: other.index)
