@@ -1,10 +1,10 @@
-"""A plugin of the Node Resource Interface, on a thread of its own: it notes what it is told, and answers as it is set."""
+"""A plugin of the Node Resource Interface, on a thread of its own: notes what it is told, answers as it is set."""
 
 import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from google.protobuf.message import Message
@@ -19,11 +19,19 @@ Reply = Callable[[Any], Message | None]
 
 
 class Plugin:
-    """A plugin. `replies` are by the name of the call, such as CreateContainer."""
+    """A plugin."""
 
-    def __init__(self, path: str, index: str = "10", name: str = "test", events: int = 0, **replies: Reply) -> None:
+    def __init__(
+        self,
+        path: str,
+        index: str = "10",
+        name: str = "test",
+        events: int = 0,
+        replies: Mapping[str, Reply] | None = None,
+    ) -> None:
+        """`path` is the socket's, `events` a mask (0 for all), `replies` are by the name of the call."""
         self.path, self.index, self.name, self.events = path, index, name, events
-        self.replies = replies
+        self.replies = dict(replies or {})
         self.calls: list[tuple[str, Any]] = []
         """What it was told, in order."""
         self.told = threading.Condition()
@@ -43,6 +51,12 @@ class Plugin:
         """Calls the runtime."""
         assert self._connection is not None
         return asyncio.run_coroutine_threadsafe(self._connection.call(method, request, 5), self._loop).result(10)
+
+    def drop(self) -> None:
+        """Closes the connection in the middle of a call."""
+        assert self._connection is not None
+        self._loop.call_soon_threadsafe(self._connection.close)
+        assert self.left.wait(10)
 
     def close(self) -> None:
         """Leaves."""
@@ -117,9 +131,16 @@ def mask(*events: int) -> int:
 
 
 @contextlib.contextmanager
-def plugin(path: str, index: str = "10", name: str = "test", events: int = 0, **replies: Reply) -> Iterator[Plugin]:
-    """A plugin for a `with` block."""
-    made = Plugin(path, index, name, events, **replies)
+def plugin(
+    path: str,
+    index: str = "10",
+    name: str = "test",
+    events: int = 0,
+    replies: Mapping[str, Reply] | None = None,
+    **more: Reply,
+) -> Iterator[Plugin]:
+    """A plugin for a `with` block; `more` are replies too, such as CreateContainer=…"""
+    made = Plugin(path, index, name, events, {**(replies or {}), **more})
     made.start()
     try:
         yield made
