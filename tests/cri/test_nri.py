@@ -178,8 +178,8 @@ def test_what_is_there_when_a_plugin_arrives(pods: Pods, socket: str) -> None:
 
 
 def begun(pods: Pods) -> int:
-    """How many containers have come as far as their specification."""
-    return pods.node.log.read_text().count("container.spec")
+    """How many containers have their root file system."""
+    return pods.node.log.read_text().count("container.rootfs")
 
 
 def knows(plugin: nri.Plugin) -> list[str]:

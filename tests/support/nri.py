@@ -23,13 +23,13 @@ class Plugin:
 
     def __init__(
         self,
-        path: str,
+        path: str | socket.socket,
         index: str = "10",
         name: str = "test",
         events: int = 0,
         replies: Mapping[str, Reply] | None = None,
     ) -> None:
-        """`path` is the socket's, `events` a mask (0 for all), `replies` are by the name of the call."""
+        """`path` is the socket, or its path; `events` a mask (0 for all), `replies` are by the name of the call."""
         self.path, self.index, self.name, self.events = path, index, name, events
         self.replies = dict(replies or {})
         self.calls: list[tuple[str, Any]] = []
@@ -84,8 +84,9 @@ class Plugin:
         self._loop.call_later(0, self._loop.stop)
 
     async def _register(self) -> None:
-        connected = socket.socket(socket.AF_UNIX)
-        connected.connect(self.path)
+        connected = self.path if isinstance(self.path, socket.socket) else socket.socket(socket.AF_UNIX)
+        if isinstance(self.path, str):
+            connected.connect(self.path)
         reader, writer = await asyncio.open_unix_connection(sock=connected)
         self._connection = Connection(
             reader,

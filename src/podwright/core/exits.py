@@ -124,6 +124,8 @@ async def end_unstarted(runtime: Runtime, container: Container, reason: str, mes
         reason=reason,
         message=message,
     )
+    # Later, without the lock: plugins may wish for something that waits for another one.
+    runtime.operations.detach(runtime.nri.stop_container(container), f"news of the end of {container.title}")
     await runtime.ledger.release(container.id, {"container", "mount"})
 
 
