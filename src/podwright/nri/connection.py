@@ -79,14 +79,12 @@ class Connection:
             self.close()
 
     def close(self) -> None:
-        """Ends the connection, and all calls on it."""
+        """Ends the connection and all calls on it; what the peer has asked for is done all the same."""
         self.closed = True
         self._writer.close()
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_result(None)
-        for task in self._answering:
-            task.cancel()
 
     async def call(self, method: str, request: Message, seconds: float) -> Message:
         """Calls the peer. Raises Refused for an error that it answers with, and Gone."""
@@ -151,6 +149,8 @@ class Connection:
         except Exception as error:
             logger.exception("a plugin's call fails")
             response.status.code, response.status.message = Code.INTERNAL, str(error)
+        if self.closed:
+            return
         try:
             await self._send(self._served, Frame(frame.stream, RESPONSE, response.SerializeToString()))
         except (OSError, ttrpc.TtrpcError) as error:

@@ -34,6 +34,10 @@ ChangeLimits = Callable[[Container, cri.LinuxContainerResources, Document], Awai
 """Sets limits of a container: those of the CRI, and a part of linux.resources."""
 
 
+_LIVING = ("ready", "created", "starting", "running")
+"""Phases of sandboxes and containers whose end plugins have still to be told of."""
+
+
 class Nri:
     """The Node Resource Interface of this daemon."""
 
@@ -59,11 +63,10 @@ class Nri:
 
     async def start(self) -> None:
         """Takes plugins, once the index has been read."""
-        for sandbox in self._index.sandboxes.values():
-            self._told[sandbox.id] = "made" if sandbox.status.phase == "ready" else "stopped"
-        for container in self._index.containers.values():
-            living = container.status.phase in ("created", "starting", "running")
-            self._told[container.id] = "made" if living else "stopped"
+        objects: list[Sandbox | Container] = [*self._index.sandboxes.values(), *self._index.containers.values()]
+        for what in objects:
+            if what.status.phase != "creating":
+                self._told[what.id] = "made" if what.status.phase in _LIVING else "stopped"
         await self._plugins.start()
 
     async def close(self) -> None:
@@ -247,10 +250,13 @@ class Nri:
         answers: list[tuple[str, Message]] = []
         if not self._plugins.some:
             return answers
-        with step(f"nri.{EVENTS[event]}", what.id):
-            async with self._plugins.turn() as plugins:
+        async with self._plugins.turn() as plugins:
+            wanting = [plugin for plugin in plugins if plugin.wants(event)]
+            if not wanting:
+                return answers
+            with step(f"nri.{EVENTS[event]}", what.id):
                 request = PLUGIN_METHODS[EVENTS[event]][0](**await self._fields(what), **fields)
-                for plugin in plugins:
+                for plugin in wanting:
                     try:
                         response = await plugin.tell(event, request, f"{EVENTS[event]} of {what.title}")
                     except FailedPrecondition as error:
@@ -279,11 +285,7 @@ class Nri:
             for sandbox in self._index.sandboxes.values()
             if sandbox.status.phase in ("ready", "stopped")
         ]
-        living = [
-            container
-            for container in self._index.containers.values()
-            if container.status.phase in ("created", "starting", "running")
-        ]
+        living = [container for container in self._index.containers.values() if container.status.phase in _LIVING]
         paths = [f"{self._bundle(container.id)}/config.json" for container in living]
         specs = await asyncio.to_thread(lambda: [_read(path) for path in paths])
         return pods, [describe.container(*pair) for pair in zip(living, specs, strict=True)]
