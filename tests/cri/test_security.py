@@ -76,6 +76,16 @@ def test_the_image_s_user_home_and_directory(pods: Pods, sandbox: str) -> None:
     assert pods.run(sandbox, config) == (0, "alice\nstaff\n/home/alice\n/home/alice of image grün\n")
 
 
+@pytest.mark.parametrize("user", ["9" * 30, "9" * 5000, f"0:{'9' * 30}"], ids=["uid", "long uid", "gid"])
+def test_an_image_whose_user_cannot_be(pods: Pods, sandbox: str, user: str) -> None:
+    pods.load_image("test.local/nobody:1", User=user)
+    config = pods.container_config("true", image=v1.ImageSpec(image="test.local/nobody:1"))
+    with pytest.raises(InvalidArgument, match=r"^user of the image: \d+ is not between"):
+        pods.create(sandbox, config)
+    assert pods.cri.list_images().images
+    pods.cri.remove_image("test.local/nobody:1")
+
+
 @pytest.mark.parametrize(
     ("command", "args", "expected"),
     [

@@ -173,6 +173,7 @@ def test_a_pull_for_a_handler_that_is_none_is_refused(place: Place) -> None:
 
 @pytest.mark.parametrize(("user", "uid", "name"), [
     ("", None, ""), ("0", 0, ""), ("1000:50", 1000, ""), ("www", None, "www"), ("www:www", None, "www"),
+    ("9" * 30, None, "9" * 30), ("9" * 5000, None, "9" * 5000),
 ])  # fmt: skip
 def test_the_user_of_an_image_is_a_number_or_a_name(place: Place, user: str, uid: int | None, name: str) -> None:
     reference = place.registry.push("user", "1", image(BUSYBOX, config={**CONFIG, "User": user}))
@@ -180,6 +181,7 @@ def test_the_user_of_an_image_is_a_number_or_a_name(place: Place, user: str, uid
     found = place.status(reference)
     assert found is not None
     assert found.username == name
+    assert len(place.cri.list_images().images) >= 1
     if uid is not None:
         assert found.uid.value == uid
 

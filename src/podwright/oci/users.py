@@ -100,8 +100,7 @@ def resolve(security: v1.LinuxContainerSecurityContext, image_user: str, rootfs:
 def _find_account(field: str, user: str, accounts: Sequence[Account]) -> Account:
     """The account with this name or uid. A uid needs none: then the group is 0."""
     if user.isascii() and user.isdigit():
-        uid = int(user)
-        _check_id(field, uid)
+        uid = _number(field, user)
         return next((account for account in accounts if account.uid == uid), Account("", uid, 0, "/"))
     for account in accounts:
         if account.name == user:
@@ -111,8 +110,7 @@ def _find_account(field: str, user: str, accounts: Sequence[Account]) -> Account
 
 def _find_group(field: str, group: str, groups: Sequence[Group]) -> int:
     if group.isascii() and group.isdigit():
-        _check_id(field, int(group))
-        return int(group)
+        return _number(field, group)
     for candidate in groups:
         if candidate.name == group:
             return candidate.gid
@@ -123,16 +121,18 @@ def read_accounts(rootfs: str) -> Iterator[Account]:
     """The lines of /etc/passwd in the root file system; those that are damaged are skipped."""
     for line in _lines(rootfs, "etc/passwd"):
         name, _password, uid, gid, _comment, home, *_ = *line.split(":"), *[""] * 6
-        if _is_name(name) and _is_id(uid) and _is_id(gid):
-            yield Account(name, int(uid), int(gid), home if home.startswith("/") else "/")
+        own, group = id_of(uid), id_of(gid)
+        if _is_name(name) and own is not None and group is not None:
+            yield Account(name, own, group, home if home.startswith("/") else "/")
 
 
 def read_groups(rootfs: str) -> Iterator[Group]:
     """The lines of /etc/group in the root file system; those that are damaged are skipped."""
     for line in _lines(rootfs, "etc/group"):
         name, _password, gid, members, *_ = *line.split(":"), *[""] * 4
-        if _is_name(name) and _is_id(gid):
-            yield Group(name, int(gid), frozenset(members.split(",")) - {""})
+        number = id_of(gid)
+        if _is_name(name) and number is not None:
+            yield Group(name, number, frozenset(members.split(",")) - {""})
 
 
 def _lines(rootfs: str, path: str) -> list[str]:
@@ -157,8 +157,19 @@ def _is_name(text: str) -> bool:
     return text != "" and text[0] not in "#+-"
 
 
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) <= MAX_ID
+def id_of(text: str) -> int | None:
+    """The id that a text is; None for a name, and for a number that no id can be."""
+    digits = text.lstrip("0") or text[-1:]
+    if not digits.isascii() or not digits.isdigit() or len(digits) > len(str(MAX_ID)):  # int() refuses thousands
+        return None
+    return int(digits) if int(digits) <= MAX_ID else None
+
+
+def _number(field: str, text: str) -> int:
+    number = id_of(text)
+    if number is None:
+        raise InvalidArgument(f"{field}: {text:.40} is not between 0 and {MAX_ID}")
+    return number
 
 
 def _check_id(field: str, number: int) -> None:
