@@ -399,6 +399,16 @@ def test_updates(pods: Pods, message: str, fields: dict[str, Any] | None) -> Non
     assert pods.status(container_id) == before
 
 
+@pytest.mark.parametrize("character", ["x", "ü"])
+def test_a_message_about_something_long_arrives(pods: Pods, character: str) -> None:
+    """Clients take little more than eight kilobytes of a status, and get another one instead of a longer one."""
+    long = character * 100000
+    with pytest.raises(INVALID, match=rf'^log_directory: "{character}{character}.* is no absolute path'):
+        pods.run_sandbox(pods.sandbox_config(log_directory=long))
+    with pytest.raises(MISSING, match=rf'^container "{character}{character}.* not found'):
+        pods.cri.container_status(long)
+
+
 def test_what_is_no_request(pods: Pods) -> None:
     for name in METHODS:
         if not METHODS[name].streams and METHODS[name].request.DESCRIPTOR.fields:

@@ -26,6 +26,11 @@ from podwright.trace import Request, request_listeners
 
 logger = logging.getLogger(__name__)
 
+MESSAGE_BYTES = 6000
+"""Longest message of a status. gRPC's C library takes eight kilobytes of metadata for sure, and gives its callers
+another error instead of more.
+"""
+
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _numbers = itertools.count(1)
 
@@ -162,8 +167,31 @@ def _metadata(context: "grpc.aio.ServicerContext[bytes, bytes]") -> dict[str, st
 
 
 async def _abort(context: "grpc.aio.ServicerContext[bytes, bytes]", code: Code, message: str) -> NoReturn:
-    await context.abort(_CODES[code], message)
+    await context.abort(_CODES[code], fitting(message))
     raise AssertionError("abort does not return")
+
+
+def fitting(message: str) -> str:
+    """The message; where it is too long for a gRPC status, without its middle."""
+    text = message.encode(errors="replace").decode()  # names of files may have what is no Unicode
+    if _sent_bytes(text) <= MESSAGE_BYTES:
+        return text
+    return f"{_beginning(text)} … {_beginning(text[::-1])[::-1]}"
+
+
+def _beginning(text: str) -> str:
+    """As much as may stand before, or after, what is left out."""
+    room = MESSAGE_BYTES // 2
+    for end, character in enumerate(text):
+        room -= _sent_bytes(character)
+        if room < 0:
+            return text[:end]
+    return text
+
+
+def _sent_bytes(text: str) -> int:
+    """What a text takes as grpc-message: all but plain ASCII is sent as %XX (gRPC over HTTP2, Responses)."""
+    return sum(1 if 0x20 <= byte <= 0x7E and byte != 0x25 else 3 for byte in text.encode())
 
 
 def describe(error: BaseException) -> str:
