@@ -168,6 +168,19 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
         process.Pid.of(child.pid)
 
 
+def test_a_process_whose_number_lives_on_as_that_of_its_session_has_ended() -> None:
+    """Linux 6.1 says EINVAL where later ones say ESRCH."""
+    leader = subprocess.Popen(["sh", "-c", "sleep 100 & read line"], start_new_session=True, stdin=subprocess.PIPE)
+    pid = process.Pid.of(leader.pid)
+    leader.communicate(b"\n")
+    try:
+        assert pid.open() is None
+        assert pid.wait(1)
+        pid.kill()
+    finally:
+        os.killpg(leader.pid, signal.SIGKILL)
+
+
 def test_descendants_are_found_across_sessions() -> None:
     script = "setsid sleep 100 & sh -c 'sleep 100 & echo; wait' & wait"
     leader = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)

@@ -1,6 +1,7 @@
 """Processes of others: are they alive, what are their limits, which capabilities has this one."""
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -32,8 +33,11 @@ class Pid:
         """A pidfd, which becomes readable when the process ends; None if it has ended."""
         try:
             fd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return None
+        except OSError as error:
+            # Older kernels say EINVAL while the number is still that of a session, or a process group, of others.
+            if error.errno in (errno.ESRCH, errno.EINVAL):
+                return None
+            raise
         if self.alive():
             return fd
         os.close(fd)
@@ -78,7 +82,7 @@ def _stat_fields(pid: int) -> list[bytes]:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             return stat.read().rpartition(b") ")[2].split()
     except FileNotFoundError:
-        raise ProcessLookupError(3, "no such process", f"/proc/{pid}") from None
+        raise ProcessLookupError(errno.ESRCH, "no such process", f"/proc/{pid}") from None
 
 
 def start_time(pid: int) -> int:

@@ -7,7 +7,6 @@ would never be given back: so such plugins are ended before.
 import contextlib
 import logging
 import os
-import select
 import signal
 
 from podwright.kernel import process
@@ -27,17 +26,11 @@ def end_orphans(sandbox_id: str) -> None:
     for pid in process.with_environment(running, f"CNI_CONTAINERID={sandbox_id}".encode()):
         with contextlib.suppress(ProcessLookupError):
             if os.getsid(pid) == pid:
-                _end(pid, sandbox_id)
+                _end(process.Pid.of(pid), sandbox_id)
 
 
-def _end(pid: int, sandbox_id: str) -> None:
-    fd = os.pidfd_open(pid)
-    try:
-        logger.warning("ending plugin %d, left over from an earlier daemon, of sandbox %s", pid, sandbox_id)
-        os.killpg(pid, signal.SIGKILL)
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        if not poll.poll(_SECONDS * 1000):
-            logger.warning("plugin %d has not ended within %g seconds after its kill", pid, _SECONDS)
-    finally:
-        os.close(fd)
+def _end(plugin: process.Pid, sandbox_id: str) -> None:
+    logger.warning("ending plugin %d, left over from an earlier daemon, of sandbox %s", plugin.pid, sandbox_id)
+    os.killpg(plugin.pid, signal.SIGKILL)
+    if not plugin.wait(_SECONDS):
+        logger.warning("plugin %d has not ended within %g seconds after its kill", plugin.pid, _SECONDS)
