@@ -119,10 +119,9 @@ async def _make(
     checkpoints: Mapping[str, Checkpoint],
     images: Mapping[str, Image],
 ) -> str:
-    sandbox_id = await make_sandbox(runtime, request.config, request.runtime_handler, handler)
+    sandbox_id = await make_sandbox(runtime, request.config, request.runtime_handler, handler, restoring=True)
     sandbox = runtime.index.sandboxes[sandbox_id]
     try:
-        await runtime.index.update_sandbox(sandbox, restoring=True)
         for config in request.container_configs:
             name = config.metadata.name
             await make_container(runtime, sandbox, config, images[name], handler, checkpoints[name])

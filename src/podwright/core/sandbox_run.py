@@ -56,10 +56,19 @@ async def run_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_h
     return sandbox_id
 
 
-async def make_sandbox(runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str, handler: Handler) -> str:
-    """Makes a ready sandbox whose configuration is valid. On failure nothing of it is left."""
+async def make_sandbox(
+    runtime: Runtime,
+    config: v1.PodSandboxConfig,
+    requested_handler: str,
+    handler: Handler,
+    *,
+    restoring: bool = False,
+) -> str:
+    """Makes a ready sandbox whose configuration is valid; `restoring` goes into its status. On failure nothing of it
+    is left.
+    """
     await _make_way(runtime, sandbox_name(config.metadata))
-    sandbox = Sandbox(*_records(runtime, config, requested_handler, handler))
+    sandbox = _record(runtime, config, requested_handler, handler, restoring=restoring)
     sandbox.fetched = False
     pins = view.pins(runtime.paths, sandbox.id, config)
     async with sandbox.lock:
@@ -99,9 +108,9 @@ async def _make_way(runtime: Runtime, name: str) -> None:
         raise AlreadyExists(f'a sandbox with this name, namespace, uid and attempt exists: "{holder.id}"')
 
 
-def _records(
-    runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str, handler: Handler
-) -> tuple[str, v1.PodSandboxConfig, SandboxFacts, SandboxStatus]:
+def _record(
+    runtime: Runtime, config: v1.PodSandboxConfig, requested_handler: str, handler: Handler, *, restoring: bool
+) -> Sandbox:
     sandbox_id = new_id()
     parent = config.linux.cgroup_parent or runtime.settings.default_cgroup_parent.format(id=sandbox_id)
     facts = SandboxFacts(
@@ -111,7 +120,7 @@ def _records(
         cgroup_parent=parent,
         cgroup_is_ours=_is_ours(runtime, parent),
     )
-    return sandbox_id, config, facts, SandboxStatus(phase="creating")
+    return Sandbox(sandbox_id, config, facts, SandboxStatus(phase="creating", restoring=restoring))
 
 
 def _is_ours(runtime: Runtime, parent: str) -> bool:
