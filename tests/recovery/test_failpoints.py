@@ -1,6 +1,7 @@
 """The daemon is killed, or something fails, at each stage of a pod's life."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -202,6 +203,17 @@ def test_what_fails_can_be_tried_again(survivor: Survivor, step: str) -> None:
     survivor.bystander.is_as_before(pods)
     works(pods)
     Life(pods).live()
+    assert survivor.leaks() == {}
+
+
+def test_a_creation_that_fails_leaves_no_directory_for_its_log(survivor: Survivor) -> None:
+    pods = survivor.start("fail@container.create")
+    config = pods.sandbox_config()
+    sandbox_id = pods.run_sandbox(config)
+    with pytest.raises(Internal, match=r"failpoint container\.create"):
+        pods.create(sandbox_id, pods.container_config(log_path="a/b/c.log"))
+    assert not Path(config.log_directory).exists()
+    pods.cri.remove_pod_sandbox(sandbox_id)
     assert survivor.leaks() == {}
 
 

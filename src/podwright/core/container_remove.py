@@ -54,5 +54,8 @@ def _remove_empty(path: str, log_directory: str) -> None:
     with contextlib.suppress(OSError):
         if os.path.getsize(path) == 0:
             os.unlink(path)
-        os.rmdir(os.path.dirname(path))
-        os.rmdir(log_directory)
+        inside = os.path.normpath(log_directory) + "/"
+        path = os.path.normpath(path)
+        while path.startswith(inside):
+            path = os.path.dirname(path)
+            os.rmdir(path)
