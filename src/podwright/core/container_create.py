@@ -115,11 +115,13 @@ async def make_container(
 
 
 async def _make_way(runtime: Runtime, name: str) -> None:
-    """Finishes what is on its way out under this name. Raises AlreadyExists if a container has the name."""
+    """Finishes what is on its way out under this name, or was never fetched and could not be disposed of. Raises
+    AlreadyExists if a container has the name.
+    """
     holder = runtime.index.containers.get(runtime.index.holder(name) or "")
     if holder is None:
         return
-    if holder.status.phase in ("creating", "removing"):
+    if holder.status.phase in ("creating", "removing") or not holder.fetched:
         await remove_container(runtime, holder)
     else:
         raise AlreadyExists(f'a container with this name and attempt exists in its sandbox: "{holder.id}"')

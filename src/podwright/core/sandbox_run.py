@@ -94,7 +94,9 @@ async def make_sandbox(
 
 
 async def _make_way(runtime: Runtime, name: str) -> None:
-    """Finishes what is on its way out under this name. Raises AlreadyExists if a sandbox has the name."""
+    """Finishes what is on its way out under this name, or was never fetched and could not be disposed of. Raises
+    AlreadyExists if a sandbox has the name.
+    """
     holder = runtime.index.sandboxes.get(runtime.index.holder(name) or "")
     if holder is None:
         return
@@ -102,7 +104,7 @@ async def _make_way(runtime: Runtime, name: str) -> None:
         async with holder.lock:
             if holder.id in runtime.index.sandboxes:
                 await abandon_sandbox(runtime, holder)
-    elif holder.status.phase == "removing":
+    elif holder.status.phase == "removing" or not holder.fetched:
         await remove_sandbox(runtime, holder)
     else:
         raise AlreadyExists(f'a sandbox with this name, namespace, uid and attempt exists: "{holder.id}"')
