@@ -183,6 +183,25 @@ def test_the_sandbox_goes_while_a_container_is_made(pods: Pods, gate: Gate) -> N
         pods.create(sandbox_id, config)
 
 
+def test_the_daemon_dies_while_it_undoes_a_container_whose_sandbox_goes(pods: Pods, gate: Gate) -> None:
+    """It was created already, but nobody had been told: the next daemon must not show it."""
+    pods.node.stop()
+    pods.node.environment = {"PODWRIGHT_FAILPOINT": "kill@release.mount"}
+    pods.node.start()
+    dying = Pods(pods.node)
+    sandbox_id = dying.run_sandbox(handler="slow-create")
+    gate.close("create")
+    with pytest.raises(DeadlineExceeded):
+        dying.cri.create_container(sandbox_id, dying.container_config(), deadline=0.3)
+    with pytest.raises(DeadlineExceeded):
+        dying.cri.stop_pod_sandbox(sandbox_id, deadline=0.3)
+    gate.open()
+    pods.node.wait()
+    pods.node.environment.clear()
+    pods.node.start()
+    assert not Pods(pods.node).cri.list_containers().containers
+
+
 def test_start_and_stop_go_on_without_their_caller(pods: Pods, gate: Gate) -> None:
     sandbox_id = pods.run_sandbox(handler="slow-start")
     container_id = pods.create(sandbox_id, "trap '' TERM; echo on; while true; do sleep 0.05; done")

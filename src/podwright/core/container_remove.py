@@ -41,7 +41,9 @@ async def kill_container(runtime: Runtime, container: Container) -> None:
 
 
 async def abandon_container(runtime: Runtime, container: Container) -> None:
-    """Removes a container that was never created. The caller holds its lock."""
+    """Removes a container that was never created, or that nobody has been told of. The caller holds its lock."""
+    if container.status.phase != "creating":  # else the next daemon, after a crash, would take it for whole
+        await runtime.index.update_container(container, phase="creating")
     await runtime.nri.undo_container(container)
     await runtime.ledger.release(container.id)
     if container.facts.log_path:

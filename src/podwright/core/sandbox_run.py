@@ -276,7 +276,9 @@ async def _undo(runtime: Runtime, sandbox: Sandbox, cause: BaseException) -> Non
 
 
 async def abandon_sandbox(runtime: Runtime, sandbox: Sandbox) -> None:
-    """Removes a sandbox that never became ready. The caller holds its lock."""
+    """Removes a sandbox that never became ready, or that nobody has been told of. The caller holds its lock."""
+    if sandbox.status.phase != "creating":  # else the next daemon, after a crash, would take it for whole
+        await runtime.index.update_sandbox(sandbox, phase="creating")
     await runtime.nri.undo_sandbox(sandbox)
     await runtime.ledger.release(sandbox.id)
     await runtime.index.drop_sandbox(sandbox)

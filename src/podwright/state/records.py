@@ -16,7 +16,7 @@ A container:
         └───────────────────────────────────────────────────────────┘
 
 `creating` and `removing` objects are this daemon's business only: after a crash the former are undone and the latter
-finished.
+finished. One that has to be undone although it was made is `creating` again.
 """
 
 import asyncio
