@@ -14,7 +14,15 @@ from podwright.core.container_mounts import find_image, find_volumes, mount_root
 from podwright.core.container_remove import abandon_container, remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
 from podwright.cri import v1
-from podwright.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PodwrightError
+from podwright.errors import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PodwrightError,
+)
 from podwright.ids import new_id
 from podwright.images.model import Image
 from podwright.oci import conmon, documents, resources, selinux, signals, spec, validate, volumes
@@ -276,6 +284,9 @@ async def _create(runtime: Runtime, container: Container, handler: Handler, buil
             return {"process": made.container, "monitor": made.monitor, "cgroup": cgroup}
     except InvalidArgument as error:
         refusal = str(error)
+    except Internal:
+        _check_ready(container.sandbox)  # its namespaces may have gone meanwhile
+        raise
     await runtime.ledger.release(container.id, {"container"})
     return {"refusal": refusal}
 

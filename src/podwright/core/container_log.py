@@ -1,6 +1,7 @@
 """The file that a container's output goes to: making it, and ReopenContainerLog."""
 
 import asyncio
+import errno
 import os
 
 from podwright.core.runtime import Runtime
@@ -62,6 +63,8 @@ async def _reopen(bundle: str, container: Container) -> None:
     except TimeoutError:
         raise DeadlineExceeded(f"the conmon of {container.title} did not reopen {path}") from None
     except OSError as error:
+        if error.errno == errno.ENXIO:  # no conmon listens
+            raise FailedPrecondition(f"container {container.title} has just ended") from error
         raise Internal(f"cannot reopen the log of {container.title}: {error}") from error
     finally:
         loop.remove_reader(watch)

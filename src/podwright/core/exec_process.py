@@ -142,7 +142,8 @@ def not_run(container: Container, command: Sequence[str], described: Described, 
     words = complaints.plain(read_log(described.log_file)) or f"the OCI runtime ended with status {status}"
     if complaints.field_at_fault(words) == "command":
         return InvalidArgument(f'cmd: "{command[0]}" cannot be run in container {container.title}: {words}')
-    if container.status.phase != "running":
+    first = container.status.process
+    if container.status.phase != "running" or first is None or not first.alive():
         return FailedPrecondition(f"container {container.title} has ended before the command ran: {words}")
     return Internal(f"cannot run {command[0]!r} in container {container.title}: {words}")
 
