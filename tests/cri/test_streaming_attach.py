@@ -89,6 +89,7 @@ def test_a_terminal(pods: Pods, handler: str) -> None:
 
     async def test(streams: Streams) -> None:
         async with await streams.attach(container, stdin=True, tty=True) as command:
+            await command.resize(width=133, height=44)  # kubectl does so, for the program to draw its screen anew
             await command.resize(width=132, height=43)
             await read_until(command, b"43 132\r\n")
             await command.resize(width=80, height=25)

@@ -20,6 +20,7 @@ from podwright.oci import complaints
 from podwright.oci.runtime import OciRuntime
 
 CREATE_SECONDS = 120.0
+_READ_AT_A_TIME = 199  # bytes of a command: CTLBUFSZ - 1 in src/ctrl.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +197,21 @@ def attach(bundle: str) -> socket.socket:
 
 def reopen_log(bundle: str) -> None:
     """Asks conmon to open the log's path anew. Raises OSError (ENXIO) if no conmon listens."""
-    _control(bundle, "2 0 0\n")
+    _write(f"{bundle}/ctl", "2 0 0\n")
 
 
 def resize(bundle: str, *, width: int, height: int) -> None:
-    """Sets the size of the container's terminal."""
-    _control(bundle, f"1 {height} {width}\n")
+    """Sets the size of the container's terminal.
+
+    Of several lines in its buffer conmon takes the first again and again (read_from_ctrl_buffer, src/ctrl.c), and
+    kubectl attach sends two sizes at once. So a line is as long as what it reads at a time, and goes into the pipe
+    that conmon itself passes sizes on through.
+    """
+    _write(f"{bundle}/winsz", f"{f'{height} {width}':<{_READ_AT_A_TIME - 1}}\n")
 
 
-def _control(bundle: str, command: str) -> None:
-    fd = os.open(f"{bundle}/ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def _write(pipe: str, command: str) -> None:
+    fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(fd, command.encode())
     finally:
