@@ -27,6 +27,7 @@ from podwright.node.events import About, Event
 from podwright.node.flags import Flags
 from podwright.node.image_gc import ImageGc
 from podwright.node.log_rotation import LogRotation
+from podwright.node.observed import SeenPod
 from podwright.node.pressure import Pressures, signals
 from podwright.testing.cri_runtime import StubRuntime
 from podwright.testing.cri_server import StubServer
@@ -261,6 +262,18 @@ async def test_the_biggest_of_the_least_important_is_evicted(tmp_path: Path) -> 
         await pressures.look()
         await pressures.look()
         assert {worker.pod.name for worker in agent.workers.values() if not worker.failed} == {"vital-n1"}
+
+
+@on_a_loop
+async def test_a_pod_that_is_being_removed_is_not_pending(tmp_path: Path) -> None:
+    """Its containers may be gone when the rest has to be tried again."""
+    async with a_node(tmp_path) as (_node, agent, _runtime):
+        pod = a_pod("web")
+        agent.heard("file", [pod])
+        await until(lambda: agent.workers[pod.uid].last_status.get("phase") == "Running")
+        worker = agent.workers[pod.uid]
+        worker.ending = True
+        assert worker._publish(SeenPod(pod.uid))["phase"] == "Running"
 
 
 LIMITED = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}

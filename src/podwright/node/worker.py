@@ -302,6 +302,8 @@ class Worker:
         base = old if old is not None else pod.document.get("status") or {}
         if old is None and pod.source == "api" and status.is_terminal(base) and not seen.running:
             new = dict(base)  # it has had its life, before this node came back
+        elif old is not None and (self.ending or status.is_terminal(old)) and not seen.containers:
+            new = old  # they have been removed; what became of them stays true
         elif self.failed is not None and not seen.containers:
             new = status.refused(*self.failed, base, now_ns())
         else:
