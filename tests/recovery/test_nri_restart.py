@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from podwright.errors import PodwrightError
+from podwright.kernel import cgroups
+from podwright.nri import v1
 from recovery.conftest import Survivor
 from support import nri
 from support.cri import Pods, until
@@ -47,6 +50,23 @@ def test_plugins_register_again(survivor: Survivor) -> None:
         assert plugin.names(stopped) == ["RemovePodSandbox"]
     survivor.bystander.is_as_before(pods)
     assert survivor.leaks() == {}
+
+
+@pytest.mark.parametrize("failpoint", ["kill@nri.CreateContainer", "kill@after:container.create"])
+def test_a_container_in_a_cgroup_of_a_plugins_choice_is_undone(survivor: Survivor, failpoint: str) -> None:
+    moved = f"{survivor.node.cgroup}/of-a-plugin"
+    linux = v1.LinuxContainerAdjustment(cgroups_path=moved)
+    adjusted = v1.CreateContainerResponse(adjust=v1.ContainerAdjustment(linux=linux))
+    pods = survivor.start(failpoint)
+    sandbox = pods.run_sandbox()
+    with nri.plugin(socket(survivor), CreateContainer=lambda _request: adjusted):
+        with pytest.raises(PodwrightError):
+            pods.create(sandbox)
+        survivor.died()
+    assert cgroups.detect().exists(moved) == (failpoint != "kill@nri.CreateContainer")
+    pods = survivor.start()
+    pods.cri.remove_pod_sandbox(sandbox)
+    until(survivor.leaks, lambda left: not left)
 
 
 @pytest.fixture
