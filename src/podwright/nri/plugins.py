@@ -9,21 +9,17 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from google.protobuf.message import Message
 
 from podwright import __version__
 from podwright.errors import FailedPrecondition, Internal, PodwrightError
 from podwright.nri import launch, v1
-from podwright.nri.connection import Connection, Gone, Refused
+from podwright.nri.connection import Gone, Refused
 from podwright.nri.gate import Gate
+from podwright.nri.guest import CarryOut, Guest
 from podwright.nri.launch import Installed
-from podwright.nri.methods import PLUGIN_METHODS, PLUGIN_SERVICE, RUNTIME_METHODS, RUNTIME_SERVICE
-from podwright.nri.plugin import Plugin, check_identity
-from podwright.wire import nri
+from podwright.nri.plugin import Plugin
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +44,6 @@ class Settings:
 
 
 Snapshot = Callable[[], Awaitable[tuple[Sequence[v1.PodSandbox], Sequence[v1.Container]]]]
-CarryOut = Callable[
-    [str, Iterable[v1.ContainerUpdate], Iterable[v1.ContainerEviction]], Awaitable[list[v1.ContainerUpdate]]
-]
-"""Does what a plugin, by its title, wishes for other containers; returns what failed."""
 
 
 class Plugins:
@@ -116,97 +108,48 @@ class Plugins:
         logger.info("NRI plugins may connect to %s", path)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._begin(self._attend(*self._connect(reader, writer)))
+        self._begin(self._attend(Guest(reader, writer, self._carry_out)))
 
     async def _launch(self, installed: Installed) -> None:
         """Starts a plugin and waits until it takes part, or fails."""
         ours, theirs = socket.socketpair()
         self._begin(_run(installed, theirs))
-        arrival = self._connect(*await asyncio.open_unix_connection(sock=ours), installed)
-        arrived = asyncio.Event()
-        self._begin(self._attend(*arrival, installed, arrived))
-        await arrived.wait()
+        guest = Guest(*await asyncio.open_unix_connection(sock=ours), self._carry_out, installed)
+        self._begin(self._attend(guest))
+        await guest.settled.wait()
 
     def _begin(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _connect(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, installed: Installed | None = None
-    ) -> tuple[Connection, "asyncio.Future[tuple[str, str]]"]:
-        """The connection, and who it is as soon as it has said so."""
-        identity: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
-
-        async def answer(method: str, request: Message) -> Message:
-            if method == "UpdateContainers":
-                assert isinstance(request, v1.UpdateContainersRequest)
-                if not identity.done():
-                    raise FailedPrecondition("register first")
-                failed = await self._carry_out("-".join(identity.result()), request.update, request.evict)
-                return v1.UpdateContainersResponse(failed=failed)
-            assert isinstance(request, v1.RegisterPluginRequest)
-            index, name = request.plugin_idx, request.plugin_name
-            if installed is not None:
-                index, name = installed.index, installed.name
-            check_identity(index, name)
-            if not identity.done():
-                identity.set_result((index, name))
-            return v1.Empty()
-
-        connection = Connection(
-            reader,
-            writer,
-            serves=(nri.RUNTIME, RUNTIME_SERVICE, RUNTIME_METHODS),
-            calls=(nri.PLUGIN, PLUGIN_SERVICE, PLUGIN_METHODS),
-            answer=answer,
-        )
-        return connection, identity
-
-    async def _attend(
-        self,
-        connection: Connection,
-        identity: "asyncio.Future[tuple[str, str]]",
-        installed: Installed | None = None,
-        arrived: asyncio.Event | None = None,
-    ) -> None:
-        """A plugin's stay, from its first word to its last."""
-        reading = asyncio.ensure_future(connection.run())
+    async def _attend(self, guest: Guest) -> None:
+        """A guest's stay, from its first word to its last."""
+        reading = asyncio.ensure_future(guest.connection.run())
+        reading.add_done_callback(lambda _: guest.leaves())
         plugin = None
         try:
-            plugin = await self._arrive(connection, identity, reading, installed.config if installed else "")
-            if arrived is not None:
-                arrived.set()
+            plugin = await self._admit(guest)
+            guest.settled.set()
             await reading
         except (Gone, Refused, PodwrightError) as error:
-            who = "-".join(identity.result()) if identity.done() else installed.path if installed else "that connected"
-            logger.error("an NRI plugin, %s, is turned away: %s", who, error)  # noqa: TRY400  the words say it all
+            logger.error("an NRI plugin, %s, is turned away: %s", guest.title, error)  # noqa: TRY400  it says it all
         finally:
-            connection.close()
+            guest.connection.close()
             reading.cancel()
             self._plugins = [other for other in self._plugins if other is not plugin]
-            if arrived is not None:
-                arrived.set()
+            guest.settled.set()
         if plugin is not None:
             logger.info("NRI plugin %s has left", plugin.title)
 
-    async def _arrive(
-        self,
-        connection: Connection,
-        identity: "asyncio.Future[tuple[str, str]]",
-        reading: "asyncio.Future[None]",
-        config: str,
-    ) -> Plugin:
+    async def _admit(self, guest: Guest) -> Plugin:
+        """Makes a plugin of a guest. Raises Gone, Refused, and what is wrong with it."""
         settings = self._settings
-        either: set[asyncio.Future[Any]] = {identity, reading}
-        await asyncio.wait(either, timeout=settings.registration_seconds, return_when=asyncio.FIRST_COMPLETED)
-        if not identity.done():
-            what = "left before it" if reading.done() else f"has not within {settings.registration_seconds:g} seconds"
-            raise Gone(f"{what} registered")
-        plugin = Plugin(*identity.result(), connection, settings.request_seconds)
+        index, name = await guest.identity(settings.registration_seconds)
+        plugin = Plugin(index, name, guest.connection, settings.request_seconds)
         await plugin.configure(
             v1.ConfigureRequest(
-                config=config,
+                config=guest.config,
                 runtime_name="podwright",
                 runtime_version=__version__,
                 registration_timeout=int(settings.registration_seconds * 1000),
@@ -220,7 +163,7 @@ class Plugins:
         finally:
             self._arriving -= 1
         logger.info("NRI plugin %s takes part", plugin.title)
-        await self._carry_out(plugin.title, updates, ())
+        await self._carry_out(f"NRI plugin {plugin.title}", updates, ())
         return plugin
 
     async def _synchronize(self, plugin: Plugin) -> list[v1.ContainerUpdate]:

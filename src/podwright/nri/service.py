@@ -161,7 +161,7 @@ class Nri:
                     plugins=[v1.PluginInstance(name=plugin.name, index=plugin.index) for plugin in plugins],
                 )
                 await _validate(plugins, validation, doing)
-        await self._carry_out("", wishes.updates.values(), wishes.evictions)
+        await self._carry_out(doing, wishes.updates.values(), wishes.evictions)
         return present
 
     async def post_create_container(self, container: Container) -> None:
@@ -199,7 +199,7 @@ class Nri:
                     own = wishes.updates.pop(container.id, None)
                     if own is not None:
                         limits.override(changed, own.linux.resources)
-        await self._carry_out("", wishes.updates.values(), wishes.evictions)
+        await self._carry_out(doing, wishes.updates.values(), wishes.evictions)
         return limits.split(changed)
 
     async def post_update_container(self, container: Container) -> None:
@@ -209,7 +209,7 @@ class Nri:
     async def stop_container(self, container: Container) -> None:
         """Tells once that a container has ended, whoever ended it, and does what plugins wish for others then.
 
-        Not to be called with the container's lock held.
+        Not to be called with the lock of a container held that others may want to update.
         """
         if self._told.get(container.id) != "made":
             return
@@ -221,7 +221,7 @@ class Nri:
                 wishes.add(plugin, owners, response.update, ())
             except FailedPrecondition as error:
                 logger.warning("%s", error)
-        await self._carry_out("", wishes.updates.values(), ())
+        await self._carry_out(f"StopContainer of {container.title}", wishes.updates.values(), ())
 
     async def remove_container(self, container: Container) -> None:
         """Tells once that a container goes."""
@@ -293,21 +293,21 @@ class Nri:
     async def _carry_out(
         self, by: str, updates: Iterable[v1.ContainerUpdate], evictions: Iterable[v1.ContainerEviction]
     ) -> list[v1.ContainerUpdate]:
-        """Does what plugins wish for other containers; returns what failed and may not."""
+        """Does what plugins wish for other containers; returns what failed and may not. `by` begins messages."""
         failed = []
         for eviction in evictions:
             try:
                 container = self._living(eviction.container_id)
-                logger.info("NRI plugin %s evicts %s: %s", by, container.title, eviction.reason)
+                logger.info("%s: evicting %s: %s", by, container.title, eviction.reason)
                 await self.evict(container)
             except PodwrightError as error:
-                logger.warning("NRI plugin %s cannot evict container %s: %s", by, eviction.container_id, error)
+                logger.warning("%s: cannot evict container %s: %s", by, eviction.container_id, error)
         for update in updates:
             try:
                 container = self._living(update.container_id)
                 await self.change_limits(container, *limits.split(update.linux.resources))
             except PodwrightError as error:
-                logger.warning("NRI plugin %s cannot update container %s: %s", by, update.container_id, error)
+                logger.warning("%s: cannot update container %s: %s", by, update.container_id, error)
                 if not update.ignore_failure:
                     failed.append(update)
         return failed
