@@ -15,7 +15,7 @@ from podwright.errors import Unavailable
 from podwright.wire.remote_command import Outcome
 from support.cri import Pods, until
 from support.node import node
-from support.streaming import Echo, Streams, on
+from support.streaming import Echo, Streams, on, read_until
 
 pytestmark = pytest.mark.root
 
@@ -70,6 +70,24 @@ def test_two_hundred_sessions_at_once(pods: Pods) -> None:
 
     on(pods.node, test, seconds=110)
     until(lambda: pods.exec(container, "ps -o args"), lambda text: "cat" not in text.splitlines())
+    until(lambda: Counter(pods.node.open_files()) - before, lambda more: not more)
+
+
+def test_two_hundred_clients_of_one_container(pods: Pods) -> None:
+    script = "while read line; do echo got $line; done"
+    container = pods.start(pods.run_sandbox(), pods.container_config(script, stdin=True))
+    before = Counter(pods.node.open_files())
+
+    async def test(streams: Streams) -> None:
+        attaching = (streams.attach(container, stdin=True, over=BEST[number % 2]) for number in range(200))
+        clients = await asyncio.gather(*attaching)
+        for number, word in enumerate((b"one", b"two", b"three")):
+            await clients[-1].send(word + b"\n")
+            await asyncio.gather(*(read_until(client, b"got " + word + b"\n") for client in clients[number:]))
+            clients[number]._connection.abort()
+        await asyncio.gather(*(client.close() for client in clients))
+
+    on(pods.node, test)
     until(lambda: Counter(pods.node.open_files()) - before, lambda more: not more)
 
 
