@@ -306,7 +306,7 @@ def test_pings_keep_no_connection_alive() -> None:
                 break
             transport.write(bytes.fromhex("8003000600000004") + number.to_bytes(4, "big"))
             await asyncio.sleep(0.02)
-        assert "idle" in await ends.server.lost
+        assert "idle" in ends.server.lost.result()
 
     on("spdy", test, idle_seconds=0.5)
 
