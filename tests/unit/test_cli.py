@@ -139,3 +139,14 @@ def test_lists_of_some(server: StubServer) -> None:
         assert names("-l", "app=db") == names("-l", "app=db", "-l", "tier=back") == {db}
         assert names("-l", "app=db", "-l", "tier=front") == names("-l", "app=") == set()
         assert names("-l", "app") == {db}
+
+
+@pytest.mark.parametrize("command", ["ps", "stats", "top", "doctor", "events", "version"])
+def test_commands_that_people_wait_for_bring_nothing_heavy_along(command: str) -> None:
+    ours = {"podwright.multiplex", "podwright.pods", "podwright.conformance"}
+    heavy = {"yaml", "rich", "websockets", "msgspec", "urllib3", "h11"} | ours
+    words = [sys.executable, "-X", "importtime", "-m", "podwright", command, "-r", "/nowhere.sock"]
+    done = subprocess.run(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, check=False)
+    brought = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "podwright.client" in brought
+    assert brought & heavy == set()

@@ -184,15 +184,19 @@ def test_disks_that_are_not_there(root: Path) -> None:
 
 
 def test_places_of_cni_as_runtimes_tell_them() -> None:
-    def told(document: Any) -> network.CniPlaces:
-        return network.CniPlaces.told({"config": json.dumps(document)})
-
+    told = network.CniPlaces.told
     assert told({"cni": {"confDir": "/c", "binDir": "/b"}}) == network.CniPlaces("/c", ["/b"])
     assert told({"cni": {"confDir": "/c", "binDirs": ["/a", "/b"]}}) == network.CniPlaces("/c", ["/a", "/b"])
     odd: Any
-    for odd in ({}, {"cni": {}}, {"cni": None}, [], {"cni": {"binDirs": None, "confDir": "/c"}}):
+    for odd in ({}, {"cni": {}}, {"cni": None}, {"cni": []}, {"cni": {"binDirs": None, "confDir": "/c"}}):
         assert told(odd) == network.CniPlaces()
-    assert network.CniPlaces.told({"config": "{"}) == network.CniPlaces()
+
+
+def test_configurations_as_runtimes_tell_them() -> None:
+    assert runtime.told(v1.StatusResponse(info={"config": '{"a": 1}'})) == {"a": 1}
+    for text in ("[]", "{", "", "null"):
+        assert runtime.told(v1.StatusResponse(info={"config": text})) == {}
+    assert runtime.told(v1.StatusResponse()) == {}
 
 
 # ---- a runtime

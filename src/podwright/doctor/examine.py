@@ -16,7 +16,7 @@ def examine(connect: Callable[[], Client], machine: Machine) -> Iterator[Finding
         with connect() as cri:
             yield runtime.versions(cri)
             status = cri.status(verbose=True)
-            places = network.CniPlaces.told(status.info)
+            places = network.CniPlaces.told(runtime.told(status))
             yield from runtime.check(cri, machine, status)
             yield from upkeep.check_disks(machine, cri.image_fs_info())
     except InvalidArgument:

@@ -20,13 +20,12 @@ class CniPlaces:
     plugins: Sequence[str] = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 
     @classmethod
-    def told(cls, info: Mapping[str, str]) -> "CniPlaces":
-        """As Podwright and containerd tell it in the verbose answer of Status; the usual ones if they do not."""
+    def told(cls, config: Mapping[str, Any]) -> "CniPlaces":
+        """As Podwright and containerd tell it of their configuration; the usual ones if they do not."""
         try:
-            cni: Mapping[str, Any] = json.loads(info.get("config", ""))["cni"]
-            plugins = cni.get("binDirs") or [cni["binDir"]]
-            return cls(str(cni["confDir"]), [str(directory) for directory in plugins])
-        except (ValueError, KeyError, TypeError, AttributeError):
+            plugins = config["cni"].get("binDirs") or [config["cni"]["binDir"]]
+            return cls(str(config["cni"]["confDir"]), [str(directory) for directory in plugins])
+        except (KeyError, TypeError, AttributeError):
             return cls()
 
 

@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -21,12 +21,22 @@ _PATIENCE = 5.0
 
 def check(cri: Client, machine: Machine, status: v1.StatusResponse) -> Iterator[Finding]:
     """All of a runtime that answers."""
+    config = told(status)
     yield from _conditions(status)
     yield _handlers(status)
     yield _cgroup_driver(cri, machine)
     yield _lists(cri)
-    yield _streams(cri)
-    yield from _own(cri, status)
+    yield _streams(cri, str(config.get("streams", "")))
+    yield from _own(cri, str(config.get("configFile", "")))
+
+
+def told(status: v1.StatusResponse) -> Mapping[str, Any]:
+    """What the runtime says of its configuration in the verbose answer: containerd and Podwright do, under one key."""
+    try:
+        config = json.loads(status.info["config"])
+    except (KeyError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def versions(cri: Client) -> Finding:
@@ -95,25 +105,27 @@ def _lists(cri: Client) -> Finding:
     return ok("pods", f"{pods}, with {len(containers)} containers")
 
 
-def _streams(cri: Client) -> Finding:
-    """Asks for the forwarding of ports, which changes nothing, since a runtime tells its address only so."""
+def _streams(cri: Client, url: str) -> Finding:
+    """Only Podwright tells its URL; others do when asked to forward ports of a pod, which changes nothing."""
     ready = v1.PodSandboxFilter(state=v1.PodSandboxStateValue(state=v1.SANDBOX_READY))
     try:
-        pods = cri.list_pod_sandbox(ready).items
-        if not pods:
-            return ok("streams", "not tried, for want of a ready pod")
-        url = urlsplit(cri.port_forward(pods[0].id, []).url)
-        place = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        if not url:
+            pods = cri.list_pod_sandbox(ready).items
+            if not pods:
+                return ok("streams", "not tried, for want of a ready pod")
+            url = cri.port_forward(pods[0].id, []).url
+        parts = urlsplit(url)
+        place = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection(place, _PATIENCE).close()
     except Unimplemented:
         return ok("streams", "the runtime forwards no ports")
     except (PodwrightError, OSError, ValueError) as error:
         advice = "kubelets must reach the runtime's stream server: look at its address, and at firewalls"
         return fault("streams", f"exec, attach and port-forward fail: {error}", advice)
-    return ok("streams", f"served at {url.netloc}")
+    return ok("streams", f"served at {parts.netloc}")
 
 
-def _own(cri: Client, status: v1.StatusResponse) -> Iterator[Finding]:
+def _own(cri: Client, config_file: str) -> Iterator[Finding]:
     """What Podwright's daemon says of itself; nothing where it is another runtime."""
     with Control(cri.endpoints["RuntimeService"]) as daemon:
         try:
@@ -123,7 +135,6 @@ def _own(cri: Client, status: v1.StatusResponse) -> Iterator[Finding]:
         except PodwrightError as error:
             yield fault("daemon", f"cannot check itself: {error}", "look at its log")
             return
-    config: dict[str, Any] = json.loads(status.info.get("config", "{}"))
-    yield configuration(config.get("configFile", ""))
+    yield configuration(config_file)
     for one in found:
         yield Finding(one.subject, cast("State", one.state), one.text, one.advice)

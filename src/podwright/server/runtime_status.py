@@ -63,6 +63,7 @@ def _info(runtime: Runtime) -> dict[str, Any]:
         "cgroupDriver": runtime.host.driver,
         "defaultHandler": runtime.settings.default_handler,
         "cni": {"confDir": runtime.network.settings.config_dir, "binDirs": runtime.network.settings.plugin_dirs},
+        "streams": runtime.streams.base_url,
         "handlers": {name: handler.runtime.program for name, handler in runtime.handlers.items()},
         "sandboxes": len(runtime.index.sandboxes),
         "containers": len(runtime.index.containers),
