@@ -150,3 +150,23 @@ def test_commands_that_people_wait_for_bring_nothing_heavy_along(command: str) -
     brought = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "podwright.client" in brought
     assert brought & heavy == set()
+
+
+def test_logs_of_the_attempt_before(server: StubServer, tmp_path: Path) -> None:
+    pod = v1.PodSandboxConfig(
+        metadata=v1.PodSandboxMetadata(name="web", namespace="test", uid="1"), log_directory=str(tmp_path)
+    )
+    with Client(server.endpoint) as cri:
+        sandbox = cri.run_pod_sandbox(pod).pod_sandbox_id
+        for attempt in range(3):
+            container = v1.ContainerConfig(
+                metadata=v1.ContainerMetadata(name="c", attempt=attempt),
+                image=v1.ImageSpec(image="busybox:1"),
+                command=["echo", f"attempt {attempt}"],
+                log_path=f"{attempt}.log",
+            )
+            cri.start_container(cri.create_container(sandbox, container, sandbox_config=pod).container_id)
+    assert run(podwright(server, "logs", "web/c")) == "attempt 2\n"
+    assert run(podwright(server, "logs", "--previous", "web")) == "attempt 1\n"
+    start(server, "new", "first")
+    assert "no earlier attempt" in run(podwright(server, "logs", "-p", "first"), 3)

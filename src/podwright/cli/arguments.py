@@ -182,6 +182,7 @@ def _running(commands: "_Commands[argparse.ArgumentParser]") -> None:
     logs = _command(commands, "logs", "logs:logs", "show what a container, or all of a pod, has written")
     logs.add_argument("name", metavar="NAME")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the container ends")
+    logs.add_argument("-p", "--previous", action="store_true", help="those of the attempt before, if it is still here")
     logs.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
     logs.add_argument("--since", metavar="TIME", help="an age such as 90s, 10m, 2h, or a time as in RFC 3339")
     logs.add_argument("-t", "--timestamps", action="store_true", help="with the time of each line")

@@ -133,6 +133,14 @@ class Inventory:
                 newest[container.name] = container
         return list(newest.values())
 
+    def previous(self, container: Container) -> Container:
+        """The attempt before this one. Raises NotFound if it is gone, or there was none."""
+        same = [one for one in self.containers if (one.pod_id, one.name) == (container.pod_id, container.name)]
+        before = [one for one in same if one.listed.metadata.attempt < container.listed.metadata.attempt]
+        if not before:
+            raise NotFound(f'container "{container.full_name}" has no earlier attempt that is still here')
+        return max(before, key=lambda one: one.listed.metadata.attempt)
+
     def containers_of(self, found: Pod | Container) -> list[Container]:
         """The containers that are meant by a name that means this."""
         return self.members(found) if isinstance(found, Pod) else [found]

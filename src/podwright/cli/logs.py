@@ -68,6 +68,8 @@ def logs(options: argparse.Namespace) -> int:
         containers = inventory.containers_of(found)
         if not containers:
             raise NotFound(f'pod "{found.full_name}" has no containers')
+        if options.previous:
+            containers = [inventory.previous(container) for container in containers]
         paths = [_path(cri, container.id, container.full_name) for container in containers]
         heads = prefixes([container.name for container in containers])
         if options.follow:
