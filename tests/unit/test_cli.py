@@ -170,3 +170,17 @@ def test_logs_of_the_attempt_before(server: StubServer, tmp_path: Path) -> None:
     assert run(podwright(server, "logs", "--previous", "web")) == "attempt 1\n"
     start(server, "new", "first")
     assert "no earlier attempt" in run(podwright(server, "logs", "-p", "first"), 3)
+
+
+def test_info_shows_what_it_can(server: StubServer) -> None:
+    server.runtime.network_ready = False
+    table = [line.split() for line in run(podwright(server, "info")).splitlines()]
+    assert table[0] == ["stub", "1.2.3,", "cgroups", "by", "cgroupfs"]
+    assert ["RuntimeReady", "yes", "-"] in table
+    assert ["NetworkReady", "no", "-"] in table
+    assert ["images", "1", "MB", "0", "/var/lib/stub"] in table
+    told = json.loads(run(podwright(server, "info", "-o", "json")))
+    assert told["cgroupDriver"] == "cgroupfs"
+    assert told["imageFilesystems"][0]["usedBytes"] == {"value": 1_000_000}
+    server.fail("ImageFsInfo", Code.INTERNAL, "its disk is gone")
+    assert "RuntimeReady" in run(podwright(server, "info"), 4), "the rest is of use without disks"

@@ -32,19 +32,19 @@ def info(options: argparse.Namespace) -> int:
     """Prints conditions, handlers with their features, and the file systems that images and containers are on."""
     with connect(options) as cri:
         answer, who, driver = cri.status(verbose=True), cri.version(), cgroup_driver(cri)
-        disks = cri.image_fs_info()
-    if options.output != "table":
-        told = {**plain(answer), "cgroupDriver": driver, **plain(disks), "info": verbose_info(answer.info)}
-        structured(told, options.output)
-        return 0
-    print(f"{who.runtime_name} {who.runtime_version}{driver and f', cgroups by {driver}'}\n")
-    table(answer.status.conditions, _CONDITIONS)
-    print()
-    if answer.runtime_handlers:
-        table(answer.runtime_handlers, _HANDLERS)
-        print()
-    used = [("images", one) for one in disks.image_filesystems]
-    table([*used, *(("containers", one) for one in disks.container_filesystems)], _DISKS)
+        if options.output == "table":
+            print(f"{who.runtime_name} {who.runtime_version}{driver and f', cgroups by {driver}'}\n")
+            table(answer.status.conditions, _CONDITIONS)
+            print()
+            if answer.runtime_handlers:
+                table(answer.runtime_handlers, _HANDLERS)
+                print()
+            disks = cri.image_fs_info()  # last, for the rest is of use without it
+            used = [("images", one) for one in disks.image_filesystems]
+            table([*used, *(("containers", one) for one in disks.container_filesystems)], _DISKS)
+        else:
+            told = {**plain(answer), "cgroupDriver": driver, **plain(cri.image_fs_info())}
+            structured({**told, "info": verbose_info(answer.info)}, options.output)
     return 0
 
 

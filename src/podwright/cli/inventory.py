@@ -1,6 +1,6 @@
 """Which pods and containers there are, and which of them a name means."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -101,16 +101,19 @@ class Inventory:
     """Newest first."""
     containers: Sequence[Container]
     """Newest first."""
+    by_pod: Mapping[str, Sequence[Container]]
+    """The same by the pod's id; pods without containers are not there."""
 
     @classmethod
     def of(cls, cri: Client) -> "Inventory":
         """Asks the runtime for its lists."""
         pods = {listed.id: Pod(listed) for listed in cri.list_pod_sandbox().items}
         containers = [_container(listed, pods) for listed in cri.list_containers().containers]
-        return cls(
-            sorted(pods.values(), key=lambda pod: -pod.created_ns),
-            sorted(containers, key=lambda container: -container.created_ns),
-        )
+        containers.sort(key=lambda container: -container.created_ns)
+        by_pod: dict[str, list[Container]] = {}
+        for container in containers:
+            by_pod.setdefault(container.pod_id, []).append(container)
+        return cls(sorted(pods.values(), key=lambda pod: -pod.created_ns), containers, by_pod)
 
     def pod(self, text: str) -> Pod:
         """The pod that `text` means. Raises NotFound, Ambiguous."""
@@ -128,14 +131,13 @@ class Inventory:
     def members(self, pod: Pod) -> list[Container]:
         """The containers of a pod, oldest first, and of several attempts the last."""
         newest: dict[str, Container] = {}
-        for container in reversed(self.containers):
-            if container.pod_id == pod.id:
-                newest[container.name] = container
+        for container in reversed(self.by_pod.get(pod.id, ())):
+            newest[container.name] = container
         return list(newest.values())
 
     def previous(self, container: Container) -> Container:
         """The attempt before this one. Raises NotFound if it is gone, or there was none."""
-        same = [one for one in self.containers if (one.pod_id, one.name) == (container.pod_id, container.name)]
+        same = [one for one in self.by_pod[container.pod_id] if one.name == container.name]
         before = [one for one in same if one.listed.metadata.attempt < container.listed.metadata.attempt]
         if not before:
             raise NotFound(f'container "{container.full_name}" has no earlier attempt that is still here')

@@ -34,14 +34,11 @@ def pods(options: argparse.Namespace) -> int:
         ]
         addresses = {pod.id: _address(cri, pod) for pod in shown} if options.output == "wide" else {}
     now, wide = now_ns(), options.output == "wide"
-    members: dict[str, list[Container]] = collections.defaultdict(list)
-    for container in inventory.containers:
-        members[container.pod_id].append(container)
     columns: tuple[Column[Pod], ...] = (
         Column("NAME", lambda pod: Cell(pod.name, "bold")),
         Column("NAMESPACE", lambda pod: pod.namespace),
         Column("STATE", lambda pod: Cell("ready", "green") if pod.ready else Cell("not ready", "dim")),
-        Column("CONTAINERS", lambda pod: _counts(members[pod.id])),
+        Column("CONTAINERS", lambda pod: _counts(inventory.by_pod.get(pod.id, ()))),
         Column("AGE", lambda pod: age(pod.created_ns, now), right=True),
         Column("ADDRESS", lambda pod: addresses[pod.id], wide=True),
         Column("HANDLER", lambda pod: pod.listed.runtime_handler, wide=True),
@@ -110,7 +107,7 @@ def _address(cri: Client, pod: Pod) -> str:
     return ",".join(filter(None, [network.ip, *(other.ip for other in network.additional_ips)]))
 
 
-def _counts(members: list[Container]) -> str:
+def _counts(members: Iterable[Container]) -> str:
     """Such as: 2 running, 1 exited."""
     counts = collections.Counter(_STYLES[container.listed.state][0] for container in members)
     return ", ".join(f"{counts[name]} {name}" for name, _ in _STYLES.values() if counts[name])
