@@ -249,7 +249,10 @@ def _node(commands: "_Commands[argparse.ArgumentParser]") -> None:
     metrics.add_argument("names", metavar="POD", nargs="*", help="only these")
     metrics.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
 
-    doctor = _command(commands, "doctor", "doctor:doctor", "find out what makes pods fail on this node")
+    doctor = _command(commands, "doctor", "doctor:doctor", "find out what makes pods fail on this node", timeout=False)
+    doctor.add_argument(
+        "--timeout", type=float, metavar="SECONDS", default=argparse.SUPPRESS, help="for an answer of the runtime (20)"
+    )
     doctor.add_argument("-q", "--quiet", action="store_true", help="only warnings and faults")
     doctor.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
 

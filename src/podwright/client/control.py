@@ -71,9 +71,8 @@ class Control:
         assert isinstance(answer, response)
         return answer
 
-    def _send(  # one of two shapes, by method.streams
-        self, name: str, request: Message, timeout: float | None = None
-    ) -> Any:  # noqa: ANN401
+    def _send(self, name: str, request: Message, timeout: float | None = None) -> Any:  # noqa: ANN401
+        """The answer, or an iterator of answers that raises as it goes."""
         method = METHODS[name]
         connect = self._channel.unary_stream if method.streams else self._channel.unary_unary
         return connect(
