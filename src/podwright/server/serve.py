@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import grpc
 import grpc.aio
 
+from podwright.cadvisor import methods as cadvisor_methods
 from podwright.control import methods as control_methods
 from podwright.core.runtime import Runtime
 from podwright.cri.methods import API_VERSIONS, METHODS, ServiceName
 from podwright.errors import FailedPrecondition, InvalidArgument
-from podwright.server import control, dispatch
+from podwright.server import cadvisor, control, dispatch
 from podwright.server.dispatch import Call
 from podwright.server.table import HANDLERS
 
@@ -68,7 +69,7 @@ class Server:
         self._servers.append(server)
 
     def _services(self, names: Sequence[ServiceName]) -> list[grpc.GenericRpcHandler]:
-        """The CRI services, each API version with just the RPCs that it has, and our own."""
+        """The CRI services, each API version with just the RPCs that it has, our own, and what cAdvisor asks."""
         services = [
             dispatch.service(
                 self._runtime,
@@ -83,7 +84,11 @@ class Server:
         ours = dispatch.service(
             self._runtime, control_methods.SERVICE, control_methods.METHODS.values(), control.HANDLERS, Call("v1")
         )
-        return [*services, ours]
+        cadvisors = [
+            dispatch.service(self._runtime, name, rpcs, cadvisor.HANDLERS[name], Call("v1"))
+            for name, rpcs in cadvisor_methods.SERVICES.items()
+        ]
+        return [*services, ours, *cadvisors]
 
     async def stop(self) -> None:
         """Takes no more calls and gives those under way a moment."""
