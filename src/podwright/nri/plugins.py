@@ -94,17 +94,17 @@ class Plugins:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self, path: str) -> None:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        if _is_served(path):
-            logger.error("another runtime serves NRI on %s: plugins of this one can only be installed ones", path)
-            return
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
         try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            if _is_served(path):
+                logger.error("another runtime serves NRI on %s: plugins of this one can only be installed ones", path)
+                return
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
             self._server = await asyncio.start_unix_server(self._connected, path)
+            os.chmod(path, 0o600)
         except OSError as error:
-            raise FailedPrecondition(f"nri.socket: cannot listen on {path}: {error}") from None
-        os.chmod(path, 0o600)
+            raise FailedPrecondition(f'nri.socket: cannot listen on "{path}": {error}') from None
         logger.info("NRI plugins may connect to %s", path)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
