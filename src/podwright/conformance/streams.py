@@ -154,6 +154,25 @@ def attach(bench: Bench) -> None:
     same(bench.shell(container, "echo still here"), "still here\n", "the container afterwards")
 
 
+@check("echo x | kubectl attach -i")
+def attach_to_the_end_of_the_input(bench: Bench) -> None:
+    """Attach lets a client go that has ended its input, where the container's stdin stays open for the next."""
+    container = bench.start(bench.pod(), "sh", "-c", "while read line; do echo got $line; done", stdin=True)
+
+    async def ask() -> str:
+        return (await asyncio.to_thread(lambda: bench.cri.attach(container, stdin=True, stdout=True))).url
+
+    async def work() -> None:
+        async with await open_command(ask, [Channel.STDIN, Channel.STDOUT], tty=False) as command:
+            await command.send(b"hello\n")
+            command.finish()
+            await command.stdout.read_all()
+            same(await command.outcome(), Outcome(0), "the outcome")
+
+    _run(work())
+    same(bench.shell(container, "echo still here"), "still here\n", "the container afterwards")
+
+
 @check("kubernetes#74551: one refused connection must not end the others")
 def port_forward(bench: Bench) -> None:
     """PortForward says on the error stream of a connection that nobody listens, and goes on."""

@@ -25,6 +25,7 @@ from podwright.state.records import Container
 from podwright.wire import conmon as packets
 
 ANSWER_SECONDS = 1.0
+"""How long output is still read after the end of the input."""
 
 
 def is_closed_after(config: v1.ContainerConfig) -> bool:
