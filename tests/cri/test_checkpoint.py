@@ -12,6 +12,7 @@ import os
 import queue
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -605,6 +606,26 @@ def test_a_daemon_that_is_killed_while_it_restores(pods: Pods, directory: Path) 
     _, new_ids = restore(pods, directory, config_of_pod(pods, "again"), *configs)
     pods.cri.start_container(new_ids["two"])
     goes_on(pods, new_ids["two"], after=0)
+
+
+@needs_criu
+def test_as_people_type_it(pods: Pods, directory: Path) -> None:
+    def podwright(command: str, *arguments: str) -> str:
+        words = [sys.executable, "-m", "podwright", command, "-r", f"unix://{pods.node.socket}", *arguments]
+        return subprocess.run(pods.node.enter(words), stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    configs = [counter(pods, name) for name in ("one", "two")]
+    ids = start_counters(pods, pods.run_sandbox(config_of_pod(pods, "typed")), *configs)
+    assert podwright("checkpoint", "typed/one", f"{directory}/one.tar") == f"{directory}/one.tar\n"
+    assert podwright("checkpoint", "typed", f"{directory}/pod") == f"{directory}/pod\n"
+    assert tarfile.is_tarfile(directory / "one.tar")
+    for container in ids.values():
+        goes_on(pods, container)
+    pods.remove_all()
+    _, new_ids = restore(pods, directory / "pod", config_of_pod(pods, "again"), *configs)
+    assert sorted(podwright("start", "again").split()) == ["test/again/one", "test/again/two"]
+    for container in new_ids.values():
+        goes_on(pods, container, after=0)
 
 
 @needs_criu
