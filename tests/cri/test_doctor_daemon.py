@@ -151,4 +151,24 @@ program = "{programs}/crun"
         machine.kill()
         found = doctor(machine)
         assert states(found, "runtime") == {"fault"}
+        assert states(found, "podwright serve") == {"ok"}, "that of the usual configuration"
         assert "kernel" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", ""),
+        ('[runtime]\nconmon = "/no/conmon"', "/no/conmon is not installed"),
+        ('[runtime.handlers.kata]\nprogram = "/no/kata"', "/no/kata is not installed"),
+        ('[runtime]\ndefault_handler = "kata"', 'there is no handler "kata"'),
+        ("[runtime]\nconman = 1", "unknown field `conman`"),
+    ],
+)
+def test_what_keeps_the_daemon_from_serving(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    command = [sys.executable, "-m", "podwright", "serve", "--check", "--config", str(tmp_path / "config.toml")]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == bool(problem)
+    assert problem in done.stderr
+    assert bool(done.stderr) == bool(problem)

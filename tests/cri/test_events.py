@@ -120,8 +120,8 @@ def test_a_container_that_ends_by_itself(pods: Pods, listener: Listener) -> None
 
 def test_what_could_not_be_made_has_no_events(pods: Pods, listener: Listener) -> None:
     sandbox = pods.run_sandbox()
+    nothing = v1.Device(host_path="/dev/nothing", container_path="/dev/nothing", permissions="r")
     with pytest.raises(Exception, match=r"/dev/nothing"):
-        nothing = v1.Device(host_path="/dev/nothing", container_path="/dev/nothing", permissions="r")
         pods.create(sandbox, name="broken", devices=[nothing])
     whole = pods.create(sandbox)
     listener.wait_for(whole, CREATED)

@@ -230,7 +230,7 @@ def test_an_old_runtime(tmp_path: Path, root: Path) -> None:
 
 
 def test_a_runtime_that_is_not_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "configuration", lambda: Finding("configuration", "ok", "not looked at"))
+    monkeypatch.setattr(runtime, "startable", lambda: Finding("podwright serve", "ok", "not looked at"))
     findings = list(examine(lambda: Client("/nowhere.sock"), Machine(str(root))))
     assert amiss(findings) == [("fault", "runtime")]
     assert len(findings) > 10, "the machine is looked at all the same"

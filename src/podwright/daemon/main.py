@@ -102,16 +102,21 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--runtime-endpoint", help="unix socket of RuntimeService, over the configuration's")
     parser.add_argument("--image-endpoint", help="unix socket of ImageService, over the configuration's")
     parser.add_argument("--ready-fd", type=int, help="write a line to this file descriptor when serving")
+    parser.add_argument("--check", action="store_true", help="only say what would keep it from serving")
     options = parser.parse_args(arguments)
     config = configuration.load(options.config)
+    if os.geteuid() != 0:
+        raise FailedPrecondition("root is needed: namespaces, mounts and cgroups are made")
+    os.environ["PATH"] = PATH
+    if options.check:
+        _program(config.runtime.conmon)
+        _programs(config)
+        return 0
     log.setup(config.log.level, config.log.format)
     return _serve_here(config, options)
 
 
 def _serve_here(config: Config, options: argparse.Namespace) -> int:
-    if os.geteuid() != 0:
-        raise FailedPrecondition("root is needed: namespaces, mounts and cgroups are made")
-    os.environ["PATH"] = PATH
     os.umask(0o022)
     places = config.directories
     paths = Paths(places.state, places.root, places.network_namespaces, config.images.store)
@@ -186,8 +191,6 @@ async def _assemble(config: Config, paths: Paths, source: str) -> Runtime:
         open_files=config.runtime.open_files,
         config_file=source,
     )
-    if settings.default_handler not in handlers:
-        raise FailedPrecondition(f'runtime.default_handler: there is no handler "{settings.default_handler}"')
     store = Store(paths.database)
     network = Network(
         store,
@@ -271,16 +274,24 @@ def _image_settings(config: ImagesConfig, paths: Paths) -> ImageSettings:
 
 
 async def _handlers(config: Config, paths: Paths, *, systemd_cgroup: bool) -> dict[str, Handler]:
-    """The configured handlers, or those of crun and runc that are installed. The first one is the default."""
+    """The first one is the default unless the configuration names another."""
+    programs = _programs(config)
+    made = await all_of(_handler(*item, paths, systemd_cgroup=systemd_cgroup) for item in programs.items())
+    return dict(zip(programs, made, strict=True))
+
+
+def _programs(config: Config) -> dict[str, str]:
+    """The programs of the configured handlers by their names, or of crun and runc, as far as installed."""
     programs = {name: handler.program for name, handler in config.runtime.handlers.items()}
     if not programs:
         found = {name: shutil.which(name) for name in ("crun", "runc")}
         programs = {name: program for name, program in found.items() if program}
     if not programs:
         raise FailedPrecondition("no OCI runtime: install crun or runc, or name one under runtime.handlers")
-    paths_of = {name: _program(program) for name, program in programs.items()}
-    made = await all_of(_handler(*item, paths, systemd_cgroup=systemd_cgroup) for item in paths_of.items())
-    return dict(zip(paths_of, made, strict=True))
+    default = config.runtime.default_handler
+    if default and default not in programs:
+        raise FailedPrecondition(f'runtime.default_handler: there is no handler "{default}"')
+    return {name: _program(program) for name, program in programs.items()}
 
 
 async def _handler(name: str, program: str, paths: Paths, *, systemd_cgroup: bool) -> Handler:

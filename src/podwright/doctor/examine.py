@@ -24,7 +24,7 @@ def examine(connect: Callable[[], Client], machine: Machine) -> Iterator[Finding
     except PodwrightError as error:
         text = "; ".join([str(error), *getattr(error, "__notes__", [])])
         yield fault("runtime", text, "start it; if it runs, its log says why it does not answer")
-        yield runtime.configuration()
+        yield runtime.startable()
     yield from network.check(machine, places)
     yield from kernel.check(machine)
     yield from upkeep.check(machine)

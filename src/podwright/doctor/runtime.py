@@ -46,14 +46,26 @@ def versions(cri: Client) -> Finding:
     return ok("runtime", f"{who.runtime_name} {who.runtime_version} at {cri.endpoints['RuntimeService']}: {spoken}")
 
 
-def configuration(file: str = "") -> Finding:
-    """The file of Podwright's daemon, or else the usual one, checked by the program that reads it."""
-    command = [sys.executable, "-m", "podwright", "config", "check", *([file] if file else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        message = (done.stderr.strip() or f"status {done.returncode}").removeprefix("podwright config: ")
-        return fault("configuration", message, "repair it: the daemon will not start again with this")
-    return ok("configuration", f'"{file}" is in order' if file else "that of Podwright is in order, or there is none")
+def configuration(file: str) -> Finding:
+    """The file of a Podwright daemon that runs, checked by the program that reads it."""
+    if problem := _asked("config", "check", *([file] if file else [])):
+        return fault("configuration", problem, "repair it: the daemon will not start again with this")
+    return ok("configuration", f'"{file}" is in order' if file else "the defaults are in force")
+
+
+def startable() -> Finding:
+    """Whether Podwright's daemon would start with the usual configuration."""
+    if problem := _asked("serve", "--check"):
+        return fault("podwright serve", problem, "its daemon does not start before that is repaired")
+    return ok("podwright serve", "nothing keeps the daemon from starting")
+
+
+def _asked(command: str, *arguments: str) -> str:
+    """What Podwright's daemon says is wrong; it is a program of its own, not to be imported here."""
+    words = [sys.executable, "-m", "podwright", command, *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    message = done.stderr.strip().removeprefix(f"podwright {command}: ")
+    return "" if done.returncode == 0 else message or f"{command} ended with status {done.returncode}"
 
 
 def _conditions(status: v1.StatusResponse) -> Iterator[Finding]:
