@@ -107,10 +107,13 @@ def describe(
     tty: bool = False,
     size: Mapping[str, int] | None = None,
 ) -> Described:
-    """Writes down what is to be run. Blocking. Raises InvalidArgument."""
+    """Writes down what is to be run. Blocking. Raises InvalidArgument, FailedPrecondition if the container has gone."""
     exec_id = new_id()
-    with open(f"{runtime.paths.bundle(container.id)}/config.json", "rb") as config:
-        spec = json.load(config)
+    try:
+        with open(f"{runtime.paths.bundle(container.id)}/config.json", "rb") as config:
+            spec = json.load(config)
+    except FileNotFoundError:
+        raise FailedPrecondition(f"container {container.title} was removed meanwhile") from None
     document = oci_process.for_exec(spec, command, [f"{MARK}={exec_id}"], tty=tty)
     if size is not None:
         document["consoleSize"] = dict(size)
