@@ -1,4 +1,4 @@
-"""Tests of tests/cri that need what this machine may lack, run in the emulated one: criu, and cgroup v2's figures."""
+"""Tests of tests/cri that need what this machine may lack, run in the emulated one: criu, AppArmor, cgroup v2."""
 
 import shutil
 from pathlib import Path
@@ -34,7 +34,19 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("module", ["test_checkpoint", "test_stats", "test_metrics"])
 def test_there(work: Path, module: str) -> None:
     """All tests of the module pass; none is skipped for want of something."""
-    run = "PYTHONPATH=$PWD/src:$PWD/libraries exec python3 -m pytest -q -rs -p pytest_timeout -p no:cacheprovider"
-    output = machine.run(work, f"{run} tests/cri/{module}.py", seconds=2300)
-    assert " passed" in output
+    output = run(work, f"tests/cri/{module}.py")
     assert "skipped" not in output
+
+
+def test_apparmor(work: Path) -> None:
+    """Containers are confined."""
+    if "no AppArmor here" in run(work, "tests/cri/test_security.py -k apparmor"):
+        pytest.skip("the machine was built without apparmor: remove it, and `make vm`")
+
+
+def run(work: Path, tests: str) -> str:
+    """The output of pytest with these tests, which pass."""
+    pytest_there = "PYTHONPATH=$PWD/src:$PWD/libraries exec python3 -m pytest -q -rs -p pytest_timeout"
+    output = machine.run(work, f"{pytest_there} -p no:cacheprovider {tests}", seconds=2300)
+    assert " passed" in output
+    return output
