@@ -1,6 +1,5 @@
 """kubectl against a node: logs, exec, attach and port-forward, through the stand-in for an API server."""
 
-import importlib.util
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -77,12 +76,6 @@ def pod(cluster: Cluster) -> Iterator[str]:
     cluster.kubelet.gone("web")
 
 
-def streams(cluster: Cluster) -> None:
-    """Skips where the runtime cannot stream yet."""
-    if cluster.kubelet.runtime == "podwright" and importlib.util.find_spec("podwright.streaming") is None:
-        pytest.skip("podwright has no streaming server yet")
-
-
 def test_logs(cluster: Cluster, pod: str) -> None:
     cluster.kubelet.until(lambda: "begun" in cluster.kubelet.output(pod), "it says nothing")
     assert cluster.kubectl("logs", pod) == "begun\n"
@@ -90,6 +83,23 @@ def test_logs(cluster: Cluster, pod: str) -> None:
     assert cluster.kubectl("logs", pod, "--since=1ns") == ""
     assert "container nosuch is not valid" in cluster.kubectl("logs", pod, "-c", "nosuch", check=False)
     assert "BadRequest" in cluster.kubectl("logs", pod, "-p", check=False)
+
+
+def test_previous_logs_in_a_crash_loop(cluster: Cluster) -> None:
+    """A container that waits to be started again has ended: its last words are the previous ones."""
+    script = "echo x >>/kept/runs; echo run $(grep -c x /kept/runs); exit 1"
+    kept = {"volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}
+    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", script], **kept}
+    cluster.api.create("pods", api_pod("crash", containers=[container], volumes=[{"name": "kept", "emptyDir": {}}]))
+    cluster.kubelet.wait(
+        "crash",
+        lambda now: (
+            now["containerStatuses"][0]["restartCount"] == 1
+            and now["containerStatuses"][0]["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff"
+        ),
+    )
+    assert cluster.kubectl("logs", "crash") == cluster.kubectl("logs", "crash", "--previous") == "run 2\n"
+    cluster.api.delete("pods", "crash", grace=0)
 
 
 def test_logs_are_followed_to_their_end(cluster: Cluster) -> None:
@@ -103,7 +113,6 @@ def test_logs_are_followed_to_their_end(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("web_sockets", ["true", "false"])
 def test_exec(cluster: Cluster, pod: str, web_sockets: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    streams(cluster)
     monkeypatch.setenv("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", web_sockets)
     assert cluster.kubectl("exec", pod, "--", "echo", "hello") == "hello\n"
     assert cluster.kubectl("exec", "-i", pod, "--", "sh", "-c", "tr a-z A-Z", stdin=b"shout") == "SHOUT"
@@ -113,7 +122,6 @@ def test_exec(cluster: Cluster, pod: str, web_sockets: str, monkeypatch: pytest.
 
 
 def test_attach(cluster: Cluster, pod: str) -> None:
-    streams(cluster)
     # Whether attach ends with its input is the runtime's to say (containerd detaches then).
     command = ["timeout", "5", "kubectl", f"--kubeconfig={cluster.kubeconfig}", "attach", "-i", pod]
     subprocess.run(cluster.kubelet.machine.enter(command), input=b"word\n", capture_output=True, check=False)
@@ -121,7 +129,6 @@ def test_attach(cluster: Cluster, pod: str) -> None:
 
 
 def test_port_forward(cluster: Cluster, pod: str) -> None:
-    streams(cluster)
     script = f"""
         kubectl --kubeconfig={cluster.kubeconfig} port-forward {pod} 8080:80 >/tmp/forward.$$ 2>&1 & child=$!
         for n in $(seq 100); do grep -q Forwarding /tmp/forward.$$ && break; sleep 0.1; done

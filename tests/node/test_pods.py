@@ -312,6 +312,25 @@ def test_volumes(kubelet: Kubelet) -> None:
     assert str(kubelet.root) not in kubelet.machine.run("cat", "/proc/mounts")
 
 
+def test_image_volumes(kubelet: Kubelet) -> None:
+    if kubelet.runtime != "podwright":
+        pytest.skip("containerd 1.6 has none")
+    document = pod(
+        "reader",
+        "ls /files/bin/busybox; ls /part/busybox; touch /files/x 2>/dev/null || echo read-only",
+        spec={"volumes": [{"name": "files", "image": {"reference": IMAGE, "pullPolicy": "IfNotPresent"}}]},
+        volumeMounts=[
+            {"name": "files", "mountPath": "/files"},
+            {"name": "files", "mountPath": "/part", "subPath": "bin"},
+        ],
+    )
+    assert done(kubelet, "reader", document).split() == ["/files/bin/busybox", "/part/busybox", "read-only"]
+    document["spec"]["volumes"][0]["image"]["reference"] = "localhost:1/nothing:1"
+    kubelet.put("reader", document)
+    kubelet.wait("reader", lambda now: "Pull" in main_status(now)["state"].get("waiting", {}).get("reason", ""))
+    kubelet.drop("reader")
+
+
 def test_config_maps_in_volumes_are_updated(kubelet: Kubelet) -> None:
     settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "live"}, "data": {"key": "old"}}
     spec = {"volumes": [{"name": "live", "configMap": {"name": "live"}}]}
