@@ -102,12 +102,9 @@ def _container(
 ) -> dict[str, Any]:
     found, before = seen.latest(wanted.name), seen.before(wanted.name)
     held_up = bool(pod.pod.spec.init_containers) and not initialising
-    result = _before_it_is_made(wanted, "PodInitializing" if held_up else "ContainerCreating")
+    result = _as_it_is(found, wanted, known, "PodInitializing" if held_up else "ContainerCreating")
     if found is None:
-        if wanted.name in known.waiting:
-            result["state"] = _waiting(*known.waiting[wanted.name])
         return result
-    result |= _made(found, wanted, known)
     if before is not None and before.ended:
         result["lastState"] = _state(before, known)
     if found.running:
@@ -123,8 +120,14 @@ def _container(
     return result
 
 
-def _before_it_is_made(wanted: Container, reason: str) -> dict[str, Any]:
-    return {
+def _ephemeral(seen: SeenPod, wanted: Container, known: Knowledge) -> dict[str, Any]:
+    """It is never ready, and never started again."""
+    return _as_it_is(seen.latest(wanted.name), wanted, known, "ContainerCreating")
+
+
+def _as_it_is(found: SeenContainer | None, wanted: Container, known: Knowledge, reason: str) -> dict[str, Any]:
+    """What the runtime has of a container; `reason` is why it has nothing, if nothing else is known of it."""
+    result: dict[str, Any] = {
         "name": wanted.name,
         "image": wanted.image,
         "imageID": "",
@@ -134,6 +137,11 @@ def _before_it_is_made(wanted: Container, reason: str) -> dict[str, Any]:
         "state": {"waiting": {"reason": reason}},
         "lastState": {},
     }
+    if found is not None:
+        return result | _made(found, wanted, known)
+    if wanted.name in known.waiting:
+        result["state"] = _waiting(*known.waiting[wanted.name])
+    return result
 
 
 def _made(found: SeenContainer, wanted: Container, known: Knowledge) -> dict[str, Any]:
@@ -151,17 +159,6 @@ def _made(found: SeenContainer, wanted: Container, known: Knowledge) -> dict[str
         result["user"] = {
             "linux": {"uid": linux.uid, "gid": linux.gid, "supplementalGroups": list(linux.supplemental_groups)}
         }
-    return result
-
-
-def _ephemeral(seen: SeenPod, wanted: Container, known: Knowledge) -> dict[str, Any]:
-    """It is never ready, and never started again."""
-    found = seen.latest(wanted.name)
-    result = _before_it_is_made(wanted, "ContainerCreating")
-    if found is not None:
-        result |= _made(found, wanted, known)
-    elif wanted.name in known.waiting:
-        result["state"] = _waiting(*known.waiting[wanted.name])
     return result
 
 
