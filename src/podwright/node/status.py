@@ -84,12 +84,14 @@ def refused(reason: str, message: str, old: Mapping[str, Any], now_ns: int) -> S
 
 def shown(status: Mapping[str, Any], document: Mapping[str, Any]) -> Status:
     """The status with the conditions that others have written into the pod's document."""
-    others = [item for item in _given_conditions(document) if item["type"] not in OWN_CONDITIONS]
+    others = of_others(document)
     return {**status, "conditions": [*status.get("conditions", ()), *others]} if others else dict(status)
 
 
-def _given_conditions(document: Mapping[str, Any]) -> list[Condition]:
-    return (document.get("status") or {}).get("conditions") or []
+def of_others(document: Mapping[str, Any]) -> list[Condition]:
+    """The conditions that others have written into a pod's document."""
+    conditions = (document.get("status") or {}).get("conditions") or ()
+    return [item for item in conditions if item["type"] not in OWN_CONDITIONS]
 
 
 def is_terminal(status: Mapping[str, Any]) -> bool:
@@ -278,7 +280,7 @@ def _disruption(failed: tuple[str, str] | None) -> list[Condition]:
 
 def _ready(pod: NodePod, ready: bool, reason: str, message: str, gates: list[str]) -> Condition:
     """Ready, which also waits for the conditions that others set."""
-    set_by_others = {item["type"]: item["status"] for item in _given_conditions(pod.document)}
+    set_by_others = {item["type"]: item["status"] for item in of_others(pod.document)}
     missing = [gate for gate in gates if set_by_others.get(gate) != "True"]
     if ready and missing:
         message = "; ".join(f'the status of pod readiness gate "{gate}" is not "True"' for gate in missing)

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 
 from podwright.errors import InvalidArgument
-from podwright.node import node_pods
+from podwright.node import node_pods, status
 from podwright.node.agent import Agent
 from podwright.node.cluster.client import Cluster, Document
 from podwright.node.cluster.mirrors import Mirrors
@@ -64,14 +64,12 @@ def _is_mirror(document: Document) -> bool:
 
 def _matters(old: Document, new: Document) -> bool:
     """Whether something else has changed than the status that this node has written itself."""
-    gates = [condition for condition in (new.get("status") or {}).get("conditions", ()) if "/" in condition["type"]]
-    before = [condition for condition in (old.get("status") or {}).get("conditions", ()) if "/" in condition["type"]]
     keys = ("labels", "deletionTimestamp", "deletionGracePeriodSeconds")
     return (
         old.get("spec") != new.get("spec")
         or any(old["metadata"].get(key) != new["metadata"].get(key) for key in keys)
         or _own_annotations(old) != _own_annotations(new)
-        or gates != before
+        or status.of_others(old) != status.of_others(new)
     )
 
 
