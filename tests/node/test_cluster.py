@@ -293,6 +293,12 @@ def test_an_api_server_that_goes_away_and_comes_back(cluster: Member) -> None:
     cluster.until(lambda: ready(cluster.pod_status("meanwhile")) == "True", seconds=40)
     cluster.until(lambda: cluster.pod_status("before")["containerStatuses"][0]["restartCount"] == 1)
 
+    def started() -> int:
+        events = [event for event in cluster.api.all("events") if event["involvedObject"]["name"] == "before"]
+        return sum(int(event["count"]) for event in events if event["reason"] == "Started")
+
+    cluster.until(lambda: started() == 2, "what happened meanwhile is not told")
+
 
 def test_a_deleted_node_registers_again(cluster: Member) -> None:
     manifests = cluster.directory / "manifests"
