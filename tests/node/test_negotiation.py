@@ -3,12 +3,17 @@
 Real processes and real gRPC servers: version used, registered or not, and what the log says.
 """
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from podwright.client import AsyncClient
 from podwright.cri.methods import ApiVersion
 from podwright.errors import Code
+from podwright.node import runtime_health
+from podwright.testing.cri_runtime import StubRuntime
 from podwright.testing.cri_server import StubServer
 from support.member import NODE, Member, api_pod
 
@@ -148,18 +153,24 @@ def test_the_runtime_is_replaced_under_a_live_node(
         member.runtime.close()
 
 
-@pytest.mark.slow
-def test_a_runtime_that_stays_away_makes_the_node_unready(member: Member) -> None:
-    with member.api:
-        with StubServer(member.socket, member.runtime):
-            member.start()
-            member.until(lambda: ready(member) == "True")
-        member.until(lambda: ready(member) == "False", "the node stays ready", 60)
-        status = member.api.get("nodes", NODE, "") or {}
-        message = next(item["message"] for item in status["status"]["conditions"] if item["type"] == "Ready")
-        assert message == "container runtime is down"
-        with StubServer(member.socket, member.runtime):
-            member.until(lambda: ready(member) == "True", "the node does not recover")
-            runs_pods(member, "web")
-            member.end()
-        member.runtime.close()
+def test_a_runtime_that_stays_away_makes_the_node_unready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_health, "_DOWN_AFTER", 0.5)
+    runtime = StubRuntime()
+
+    async def test() -> None:
+        async with AsyncClient(str(tmp_path / "cri.sock")) as cri:
+            health = runtime_health.RuntimeHealth(cri)
+            with StubServer(str(tmp_path / "cri.sock"), runtime):
+                await health.look()
+            await health.look()
+            assert health.problem == "", "it may come back at once"
+            async with asyncio.timeout(30):
+                while not health.problem:
+                    await health.look()
+                assert health.problem == "container runtime is down"
+                with StubServer(str(tmp_path / "cri.sock"), runtime):
+                    while health.problem:
+                        await health.look()
+
+    asyncio.run(test())
+    runtime.close()

@@ -18,7 +18,7 @@ from podwright.node.node_pods import NodePod
 
 logger = logging.getLogger(__name__)
 
-_PAUSE: Final = 5.0  # seconds after a failure
+_PAUSE: Final = 2.0  # seconds after a failure
 
 
 @dataclass(frozen=True, slots=True)
