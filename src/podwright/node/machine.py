@@ -113,6 +113,14 @@ def memory_total() -> int:
     return _meminfo()["MemTotal"]
 
 
+def processes() -> tuple[int, int]:
+    """How many tasks there are now, and how many there may be."""
+    with open("/proc/loadavg", encoding="ascii") as file:
+        running = int(file.read().split()[3].partition("/")[2])
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
+        return running, int(file.read())
+
+
 def _hugepages() -> dict[str, int]:
     directory, found = "/sys/kernel/mm/hugepages", {}
     if not os.path.isdir(directory):

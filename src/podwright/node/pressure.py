@@ -128,10 +128,7 @@ def signals(root: str, images: str) -> dict[str, tuple[int, int]]:
             disk = os.statvfs(path)
             result[f"{name}.available"] = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
             result[f"{name}.inodesFree"] = (disk.f_favail, disk.f_files)
-    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
-        most = int(file.read())
-    with open("/proc/loadavg", encoding="ascii") as file:
-        running = int(file.read().split()[3].partition("/")[2])
+    running, most = machine.processes()
     result["pid.available"] = (most - running, most)
     return result
 

@@ -228,10 +228,7 @@ def _node(root: str, only_cpu_and_memory: bool) -> Figures:
         return result
     result["fs"] = _disk(root)
     result["network"] = {"time": now, "interfaces": _interfaces()}
-    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
-        most = int(file.read())
-    with open("/proc/loadavg", encoding="ascii") as file:
-        running = int(file.read().split()[3].partition("/")[2])
+    running, most = machine.processes()
     result["rlimit"] = {"time": now, "maxpid": most, "curproc": running}
     return result
 
