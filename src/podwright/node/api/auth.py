@@ -45,8 +45,8 @@ class Reviewer(Protocol):
     async def whose_token(self, token: str) -> User | None:
         """TokenReview: whose it is; None if it is nobody's."""
 
-    async def may(self, user: User, attributes: Mapping[str, str]) -> tuple[bool, str]:
-        """SubjectAccessReview: whether the user may, and the reason."""
+    async def may(self, user: User, attributes: Mapping[str, str]) -> bool:
+        """SubjectAccessReview: whether the user may."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Door:
     node: str
     reviewer: Reviewer | None
     _users: dict[bytes, tuple[float, User | None]] = field(default_factory=dict)
-    _answers: dict[tuple[Any, ...], tuple[float, bool, str]] = field(default_factory=dict)
+    _answers: dict[tuple[Any, ...], tuple[float, bool]] = field(default_factory=dict)
 
     async def admit(self, exchange: Exchange) -> None:
         """Returns if the request may be served. Raises HttpError 401 or 403."""
@@ -118,13 +118,13 @@ class Door:
         if key in self._answers and self._answers[key][0] > now:
             return self._answers[key][1]
         try:
-            allowed, reason = await reviewer.may(user, attributes)
+            allowed = await reviewer.may(user, attributes)
         except PodwrightError as error:
             logger.warning("access cannot be reviewed: %s", error)
             return False
         _make_room(self._answers, now)
         ttl = "cache_authorized_ttl" if allowed else "cache_unauthorized_ttl"
-        self._answers[key] = now + self._seconds("authorization", ttl), allowed, reason
+        self._answers[key] = now + self._seconds("authorization", ttl), allowed
         return allowed
 
     def _seconds(self, part: str, name: str) -> float:

@@ -23,7 +23,7 @@ class Reviews:
         extra = tuple((key, tuple(values)) for key, values in sorted((user.get("extra") or {}).items()))
         return User(user.get("username", ""), tuple(user.get("groups") or ()), user.get("uid", ""), extra)
 
-    async def may(self, user: User, attributes: Mapping[str, str]) -> tuple[bool, str]:
+    async def may(self, user: User, attributes: Mapping[str, str]) -> bool:
         """See api.auth.Reviewer."""
         spec = {
             "user": user.name,
@@ -34,4 +34,4 @@ class Reviews:
         }
         made = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
         status = (await self.cluster.create("SubjectAccessReview", made)).get("status") or {}
-        return bool(status.get("allowed")), status.get("reason", "")
+        return bool(status.get("allowed"))
