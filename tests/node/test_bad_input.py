@@ -163,6 +163,11 @@ def test_wrong_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert "unrecognized arguments" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["node", "--node-labels=nonsense"])
+    capsys.readouterr()
+    allowed = "node.kubernetes.io/a=b,x.kubelet.kubernetes.io/a=b,topology.kubernetes.io/zone=z,example.com/a=b"
+    assert main(["node", f"--node-labels={allowed},node-role.kubernetes.io/worker="]) == 2
+    told = capsys.readouterr().err
+    assert "unknown 'kubernetes.io' or 'k8s.io' labels: node-role.kubernetes.io/worker. A node may" in told
 
 
 def test_unknown_fields_of_a_configuration_are_named() -> None:

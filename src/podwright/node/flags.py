@@ -6,7 +6,7 @@ Most set a field of the configuration, and win over the file; the others are in 
 import argparse
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +24,15 @@ _NESTED: Final = {
     "authentication-token-webhook": ("authentication", "webhook", "enabled"),
     "authorization-mode": ("authorization", "mode"),
 }
+_KUBERNETES: Final = ("kubernetes.io", "k8s.io")
+_NODES_OWN: Final = ("kubelet.kubernetes.io", "node.kubernetes.io")
+_LABELS: Final = {
+    *("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch"),
+    *("beta.kubernetes.io/os", "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type"),
+    *("topology.kubernetes.io/zone", "topology.kubernetes.io/region"),
+    *("failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region"),
+}
+"""Labels of Kubernetes' own that a node may give itself, beside those below _NODES_OWN (NodeRestriction)."""
 _ONLY_IN_FILES: Final = {"authentication", "authorization", "register_with_taints"}
 
 
@@ -62,7 +71,25 @@ def read(arguments: Sequence[str]) -> tuple[Flags, Configuration, list[str]]:
             target = getattr(target, part)
         setattr(target, last, value)
     configuration.check(result)
+    _check_labels(given.node_labels)
     return _flags(given), result, ignored
+
+
+def _check_labels(labels: Iterable[str]) -> None:
+    """Refuses labels with which an API server would not let the node register. Raises InvalidArgument."""
+
+    def below(label: str, domains: Iterable[str]) -> bool:
+        prefix, slash, _ = label.partition("/")
+        return bool(slash) and any(prefix == domain or prefix.endswith(f".{domain}") for domain in domains)
+
+    wrong = [
+        item for item in labels if below(item, _KUBERNETES) and not below(item, _NODES_OWN) and item not in _LABELS
+    ]
+    if wrong:
+        raise InvalidArgument(
+            f"--node-labels: unknown 'kubernetes.io' or 'k8s.io' labels: {', '.join(wrong)}. A node may give itself "
+            f"those below {' and '.join(_NODES_OWN)}, and {', '.join(sorted(_LABELS))}"
+        )
 
 
 def _flags(given: argparse.Namespace) -> Flags:
