@@ -281,3 +281,18 @@ def test_each_service_on_an_endpoint_of_its_own() -> None:
 def _unknown(machine: Node, socket: Path, version: Any, name: str) -> bool:
     assert machine.running
     return code_of(str(socket), version, name) is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_newest_container_of_a_name_comes_first(pods: Pods) -> None:
+    """kubelet 1.36 with EventedPLEG takes the first of its name in PodSandboxStatus for the one that counts: with the
+    dead one first it would start the container again, for ever (kuberuntime_manager.go: GetPodStatus).
+    """
+    sandbox_id = pods.run_sandbox()
+    made = []
+    for attempt in range(3):
+        config = pods.container_config("exit 1", metadata=v1.ContainerMetadata(name="c", attempt=attempt))
+        made.append(pods.start(sandbox_id, config))
+        pods.exited(made[-1])
+    status = pods.cri.pod_sandbox_status(sandbox_id)
+    assert status.timestamp
+    assert [container.id for container in status.containers_statuses] == made[::-1]

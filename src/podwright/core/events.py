@@ -102,13 +102,12 @@ class Events:
     def _add(self, sandbox: Sandbox, object_id: str, event_type: v1.ContainerEventType) -> None:
         # Kubelets drop what is older than what they have: the times must grow even if the clock is set back.
         self._last_ns = max(now_ns(), self._last_ns + 1)
-        visible = [container for container in sandbox.containers.values() if container.visible]
         event = v1.ContainerEventResponse(
             container_id=object_id,
             container_event_type=event_type,
             created_at=self._last_ns,
             pod_sandbox_status=messages.sandbox_status(sandbox),
-            containers_statuses=[messages.container_status(container) for container in visible],
+            containers_statuses=messages.container_statuses(sandbox),
         ).SerializeToString()
         self._log.append((self._last_ns, event))
         self._bytes += len(event)

@@ -80,6 +80,16 @@ def sandbox_status(sandbox: Sandbox) -> v1.PodSandboxStatus:
     )
 
 
+def container_statuses(sandbox: Sandbox) -> list[v1.ContainerStatus]:
+    """Those of its containers, the newest first: kubelets with Evented PLEG take the first of a name for the one that
+    counts.
+    """
+    visible = [container for container in sandbox.containers.values() if container.visible]
+    return [
+        container_status(container) for container in sorted(visible, key=lambda c: c.facts.created_at, reverse=True)
+    ]
+
+
 def _mounts(container: Container) -> list[v1.Mount]:
     """The mounts as they were asked for, with the ids of images."""
     shown = []

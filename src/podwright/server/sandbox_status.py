@@ -21,11 +21,10 @@ async def pod_sandbox_status(
 ) -> v1.PodSandboxStatusResponse:
     """The sandbox and its containers at one moment."""
     sandbox = runtime.index.sandbox(request.pod_sandbox_id)
-    visible = [container for container in sandbox.containers.values() if container.visible]
     return v1.PodSandboxStatusResponse(
         status=messages.sandbox_status(sandbox),
         info={"info": json.dumps(_info(runtime, sandbox))} if request.verbose else None,
-        containers_statuses=[messages.container_status(container) for container in visible],
+        containers_statuses=messages.container_statuses(sandbox),
         timestamp=now_ns(),
     )
 
