@@ -238,6 +238,31 @@ def test_a_user_namespace(pods: Pods, chosen: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("pid", [v1.POD, v1.TARGET])
+def test_id_mapped_mounts_where_a_pid_namespace_is_joined(pods: Pods, pid: v1.NamespaceMode) -> None:
+    """As of `kubectl debug --target` in a pod with hostUsers: false. crun 1.8.1 fails every other time by itself."""
+    ids = [v1.IDMapping(container_id=0, host_id=200000, length=65536)]
+    mapped = v1.UserNamespace(mode=v1.POD, uids=ids, gids=ids)
+    shared = v1.POD if pid == v1.POD else v1.CONTAINER
+    security = v1.LinuxSandboxSecurityContext(namespace_options=v1.NamespaceOption(userns_options=mapped, pid=shared))
+    sandbox_id = pods.run_sandbox(pods.networked_config(linux=v1.LinuxPodSandboxConfig(security_context=security)))
+    volume = pods.node.directory / f"mapped-{pid}"
+    volume.mkdir()
+    mounts = [v1.Mount(container_path="/v", host_path=str(volume), uidMappings=ids, gidMappings=ids)]
+
+    def config(options: v1.NamespaceOption) -> v1.ContainerConfig:
+        return pods.container_config(linux=secured(namespace_options=options), mounts=mounts)
+
+    first = pods.start(sandbox_id, config(v1.NamespaceOption(userns_options=mapped, pid=shared)))
+    target = first if pid == v1.TARGET else ""
+    for number in range(10):
+        wanted = config(v1.NamespaceOption(userns_options=mapped, pid=pid, target_id=target))
+        container_id = pods.start(sandbox_id, wanted)
+        user = 7 * number
+        assert pods.exec(container_id, f"touch /v/{user}; chown {user} /v/{user}; stat -c %u /v/{user}") == f"{user}\n"
+        assert (volume / str(user)).stat().st_uid == user
+
+
 def test_a_user_namespace_with_the_host_s_network(pods: Pods) -> None:
     assert pods.cri.status().features.user_namespaces_host_network
     ids = [v1.IDMapping(container_id=0, host_id=200000, length=65536)]

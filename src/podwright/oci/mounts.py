@@ -16,6 +16,7 @@ from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
 from podwright.kernel import libc
 from podwright.kernel.mounts import mount_of
+from podwright.kernel.namespaces import IdMapping
 from podwright.oci.documents import Document
 from podwright.oci.features import Features
 from podwright.oci.host import Host
@@ -164,9 +165,23 @@ def _volume(container: ContainerInput, index: int, mount: v1.Mount) -> Document:
     access = "rro" if mount.recursive_read_only else "ro" if mount.readonly else "rw"
     document = _show(clean(mount.container_path), source, propagation, access, mount.mount_options)
     if mount.uidMappings and not mount.image.image:  # an image's layers are mapped already
-        document["uidMappings"] = mapping_documents(mappings(mount.uidMappings))
-        document["gidMappings"] = mapping_documents(mappings(mount.gidMappings))
+        document["uidMappings"] = mapping_documents(_ranges(container, mount.uidMappings))
+        document["gidMappings"] = mapping_documents(_ranges(container, mount.gidMappings))
     return document
+
+
+def _ranges(container: ContainerInput, given: Sequence[v1.IDMapping]) -> list[IdMapping]:
+    """What is mapped to what, in a form that crun makes a user namespace of its own for.
+
+    For a mount with the very ranges of the container crun opens the user namespace of the container's first process,
+    and where that one joins a PID namespace, it often does so before it is there (linux.c, has_same_mappings): EPERM.
+    """
+    ranges = list(mappings(given))
+    first = ranges[0]
+    if container.config.linux.security_context.namespace_options.pid == v1.CONTAINER or first.length < 2:
+        return ranges
+    rest = IdMapping(first.container_id + 1, first.host_id + 1, first.length - 1)
+    return [IdMapping(first.container_id, first.host_id, 1), rest, *ranges[1:]]
 
 
 def _resolve(field: str, path: str) -> str:
