@@ -10,6 +10,7 @@ import pytest
 from podwright.cri import v1
 from podwright.errors import FailedPrecondition, InvalidArgument
 from support.cri import Pods, secured
+from support.node import node
 
 pytestmark = pytest.mark.root
 
@@ -152,6 +153,27 @@ def test_what_may_not_be_done_on_a_volume(pods: Pods, sandbox: str, volume: Path
     assert code == 126
     assert "Permission denied" in output
     assert pods.cri.status().features.mount_options, "kubelets ask for it only where it is said"
+
+
+def test_host_paths_are_made_where_that_is_wanted() -> None:
+    """containerd and CRI-O do it, and some network add-ons rely on it. test_bad_input.py has the default."""
+    with node() as made:
+        made.write_config("[runtime]\ncreate_host_paths = true\n")
+        made.start()
+        pods = Pods(made)
+        pods.load_image()
+        sandbox = pods.run_sandbox()
+        new, file = made.directory / "var/lib/addon", made.directory / "file"
+        file.touch()
+        container = pods.start(
+            sandbox, mounted(pods, "sleep 1000", v1.Mount(container_path="/addon", host_path=str(new)))
+        )
+        pods.exec(container, "touch /addon/state")
+        pods.cri.remove_container(container)
+        assert (new / "state").exists(), "what a pod has there stays"
+        with pytest.raises(InvalidArgument, match=r'mounts\[0\]\.host_path: ".*/file/below": Not a directory'):
+            pods.create(sandbox, mounted(pods, "true", v1.Mount(container_path="/addon", host_path=f"{file}/below")))
+        pods.close()
 
 
 @pytest.mark.parametrize("readonly", [False, True])

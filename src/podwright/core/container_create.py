@@ -10,7 +10,7 @@ from podwright.clock import now_ns
 from podwright.core import container_attach, container_image, container_restore, exits, view
 from podwright.core.checkpoint_files import Checkpoint
 from podwright.core.container_log import make_log
-from podwright.core.container_mounts import find_image, find_volumes, mount_rootfs, mount_volumes
+from podwright.core.container_mounts import find_image, find_volumes, make_host_paths, mount_rootfs, mount_volumes
 from podwright.core.container_remove import abandon_container, remove_by_id, remove_container
 from podwright.core.runtime import Handler, Runtime
 from podwright.cri import v1
@@ -94,6 +94,8 @@ async def make_container(
                     await container_restore.fill(runtime, container, checkpoint)
                 await asyncio.to_thread(mount_rootfs, runtime, container, image)
                 sources = await asyncio.to_thread(mount_volumes, runtime, container, volumes)
+                if runtime.settings.create_host_paths:
+                    await asyncio.to_thread(make_host_paths, config)
             async with runtime.nri.creation():
                 with step("container.spec", container.id):
                     built = await asyncio.to_thread(_build, runtime, container, image, sources, handler)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from podwright.core import view
 from podwright.core.runtime import Runtime
 from podwright.cri import v1
-from podwright.errors import FailedPrecondition, Internal, NotFound
+from podwright.errors import FailedPrecondition, Internal, InvalidArgument, NotFound
 from podwright.images.model import Image
 from podwright.kernel import mounts
 from podwright.oci.mounts import IMAGE_VOLUME_REASON as REASON
@@ -38,6 +38,19 @@ def find_volumes(runtime: Runtime, config: v1.ContainerConfig) -> dict[int, Imag
                 raise NotFound(message, reason=REASON)
             found[number] = image
     return found
+
+
+def make_host_paths(config: v1.ContainerConfig) -> None:
+    """Makes the host paths of volumes that do not exist. They stay: they are the pod's, like all that is below them.
+
+    Raises InvalidArgument where there can be no directory.
+    """
+    for number, mount in enumerate(config.mounts):
+        if mount.host_path and not os.path.lexists(mount.host_path):
+            try:
+                os.makedirs(mount.host_path, 0o755, exist_ok=True)
+            except OSError as error:
+                raise InvalidArgument(f'mounts[{number}].host_path: "{mount.host_path}": {error.strerror}') from None
 
 
 def mount_rootfs(runtime: Runtime, container: Container, image: Image) -> None:

@@ -45,6 +45,8 @@ class Settings:
     shm_bytes: int
     open_files: int
     """RLIMIT_NOFILE of containers; 0 for the daemon's own."""
+    create_host_paths: bool = False
+    """Whether host paths of volumes are made where they do not exist."""
     config_file: str = ""
     """The file that all this was read from; "" for the defaults. For those who ask."""
 

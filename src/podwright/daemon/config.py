@@ -64,6 +64,9 @@ class RuntimeConfig(Section, frozen=True):
     """Bytes of a pod's /dev/shm."""
     open_files: Annotated[int, Meta(ge=0)] = 1048576
     """RLIMIT_NOFILE of containers, lowered to what the daemon may give. 0: the daemon's own."""
+    create_host_paths: bool = False
+    """Whether a volume's host path that does not exist is made, an empty directory, as containerd and CRI-O do it. Else
+    the container is refused, as the protocol has it."""
     handlers: dict[str, HandlerConfig] = field(default_factory=dict)
     """Handlers by name, as RuntimeClass objects call them. None: crun and runc, where installed."""
 

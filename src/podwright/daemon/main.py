@@ -189,6 +189,7 @@ async def _assemble(config: Config, paths: Paths, source: str) -> Runtime:
         default_cgroup_parent=config.cgroup.parent or default_parent,
         shm_bytes=config.runtime.shm_size,
         open_files=config.runtime.open_files,
+        create_host_paths=config.runtime.create_host_paths,
         config_file=source,
     )
     store = Store(paths.database)

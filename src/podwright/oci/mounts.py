@@ -190,7 +190,8 @@ def _resolve(field: str, path: str) -> str:
         return os.path.realpath(path, strict=True)
     except OSError as error:
         raise InvalidArgument(
-            f'{field}.host_path: "{path}": {error.strerror}; create it, or have the volume of a type that does'
+            f'{field}.host_path: "{path}": {error.strerror}; create it, have the volume of a type that does, or have '
+            "the daemon do it for all (runtime.create_host_paths)"
         ) from None
 
 
