@@ -72,21 +72,15 @@ class Mirrors:
 
     async def _sync(self) -> bool:
         """Asks for what is to be otherwise; whether all of it was done. That it is, only the watch tells."""
-        wanted = self._wanted()
-        work: list[Coroutine[Any, Any, object]] = []
-        for name, there in self._there.items():
+        wanted, done = self._wanted(), True
+        for name, there in list(self._there.items()):
             pod = wanted.get(name)
             if pod is None or _hash(there) != pod.pod.metadata.annotations.get(HASH) or _is_going(there):
                 namespace, _, short = name.partition("/")
-                work.append(self.cluster.delete("Pod", short, namespace, 0))
-        work += [self._create(wanted[name]) for name in wanted.keys() - self._there.keys()]
-        results = await asyncio.gather(*work, return_exceptions=True)
-        for result in results:
-            if isinstance(result, PodwrightError):
-                logger.warning("mirror pods: %s", result)
-            elif isinstance(result, BaseException):
-                raise result
-        return not any(results)
+                done &= await _succeeds(self.cluster.delete("Pod", short, namespace, 0))
+        for name in wanted.keys() - self._there.keys():
+            done &= await _succeeds(self._create(wanted[name]))
+        return done
 
     async def _create(self, pod: NodePod) -> None:
         with contextlib.suppress(AlreadyExists):  # the watch will tell whose it is
@@ -118,6 +112,16 @@ class Mirrors:
             owner = {"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid, "controller": True}
             made["ownerReferences"] = [owner]
         return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": pod.document["spec"]}
+
+
+async def _succeeds(work: Coroutine[Any, Any, None]) -> bool:
+    """One mirror that cannot be made holds up no other."""
+    try:
+        await work
+    except PodwrightError as error:
+        logger.warning("mirror pods: %s", error)
+        return False
+    return True
 
 
 def _name(document: Document) -> str:
