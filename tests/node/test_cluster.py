@@ -278,6 +278,19 @@ def test_static_pods_have_mirrors(cluster: Member) -> None:
     cluster.until(lambda: not cluster.runtime.sandboxes)
 
 
+def test_a_mirror_that_is_refused_holds_up_no_other(cluster: Member) -> None:
+    manifests = cluster.directory / "manifests"
+    manifests.mkdir()
+    for name, namespace in (("early", "first"), ("late", "default"), ("other", "later")):
+        document = api_pod(name)
+        document["metadata"]["namespace"] = namespace
+        (manifests / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    cluster.api.forbidden |= {f"/api/v1/namespaces/{namespace}/pods" for namespace in ("first", "later")}
+    cluster.start(f"--pod-manifest-path={manifests}")
+    cluster.until(lambda: ready(cluster.pod_status(f"late-{NODE}")) == "True", "the mirror is not made")
+    assert [pod["metadata"]["name"] for pod in cluster.api.all("pods")] == [f"late-{NODE}"]
+
+
 def test_an_api_server_that_goes_away_and_comes_back(cluster: Member) -> None:
     cluster.start()
     cluster.until(lambda: node(cluster))
