@@ -44,6 +44,8 @@ def watch(runtime: Runtime, pid: Pid, ended: Callable[[], Coroutine[Any, Any, No
     def readable() -> None:
         loop.remove_reader(fd)
         os.close(fd)
+        if runtime.operations.over:
+            return
         runtime.operations.detach(ended(), doing, contextvars.Context())
 
     loop.add_reader(fd, readable)

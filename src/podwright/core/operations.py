@@ -50,6 +50,8 @@ class Operations:
         self._background: set[asyncio.Task[Any]] = set()
         self.leaving = asyncio.Event()
         """Set when the daemon is about to end: who merely waits gives up, and the next daemon is asked again."""
+        self.over = False
+        """Nothing may begin any more; what happens now is the next daemon's to find."""
 
     async def make(self, name: str, fingerprint: bytes, work: Work, dispose: Dispose) -> str:
         """Returns the id that `work` makes, or that work begun earlier under this name makes or has made.

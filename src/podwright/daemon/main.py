@@ -161,6 +161,7 @@ async def _serve(config: Config, paths: Paths, options: argparse.Namespace) -> i
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
             await runtime.operations.settle()
+    runtime.operations.over = True
     await runtime.nri.close()
     await observing.aclose()
     runtime.stats.close()
