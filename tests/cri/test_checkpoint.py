@@ -113,7 +113,7 @@ def start_counters(pods: Pods, sandbox: str, *configs: v1.ContainerConfig) -> di
     """Starts them and waits until they count; their ids by name."""
     ids = {config.metadata.name: pods.start(sandbox, config) for config in configs}
     for container in ids.values():
-        until(functools.partial(counts, pods, container), lambda found: len(found) > 2, seconds=60)
+        until(functools.partial(counts, pods, container), lambda found: len(found) > 2, seconds=240)
     return ids
 
 
