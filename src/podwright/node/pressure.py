@@ -2,8 +2,8 @@
 
 Signals and thresholds are the kubelet's hard ones (evictionHard). Under disk pressure unused images go first. Then one
 pod at a time is failed: first those that use more than they have asked for, among them the least important, among
-those the one that is furthest above (pkg/kubelet/eviction/helpers.go). Pods whose priority is critical stay. Unlike with
-a kubelet, being static is no reason to: without a cluster all pods are.
+those the one that is furthest above (pkg/kubelet/eviction/helpers.go). Pods whose priority is critical stay. Unlike
+with a kubelet, being static is no reason to: without a cluster all pods are.
 """
 
 import asyncio
