@@ -213,6 +213,23 @@ def test_add_that_lost_a_race_is_tried_again(host: Host) -> None:
     assert s2 == ["ADD", "DEL"] * 9
 
 
+def test_lost_race_is_what_is_told_where_it_cannot_be_undone(host: Host) -> None:
+    host.plugin.fail("ADD", msg="Chain already exists")
+    host.plugin.fail("DEL", on=1, msg="no hands")
+    host.plugin.fail("DEL", on=2, msg="no hands")
+
+    async def work() -> None:
+        async with host.daemon() as network:
+            with pytest.raises(Internal, match="Chain already exists") as caught:
+                await network.attach(request())
+            (note,) = caught.value.__notes__
+            assert "no hands" in note
+            await host.until_free()
+
+    go(work)
+    assert len(host.plugin.runs("ADD")) == 1
+
+
 def test_failure_of_that_delete_is_noted_and_repeated(host: Host) -> None:
     host.plugin.fail("ADD", msg="no cable")
     for on in (1, 2, 3):

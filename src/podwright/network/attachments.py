@@ -198,8 +198,12 @@ class Network:
             try:
                 return await self._cni.add(call)
             except LostRace as error:
+                # No second ADD without a DEL (CNI specification, section 2, "ADD").
+                try:
+                    await self._cni.delete(call, None)
+                except (PodwrightError, OSError):
+                    raise error from None  # that is the cause; who undoes it will tell of the other
                 logger.info("tried again: %s", error)
-                await self._cni.delete(call, None)  # no second ADD without it (CNI specification, section 2, "ADD")
         return await self._cni.add(call)
 
     async def _undo(self, entry: _Entry, cause: Exception) -> None:
